@@ -16,11 +16,17 @@ N_WINDOWS, STEP, WIDTH = 30, 100, 200  # windows overlap by half
 TYPES = ["a", "b"]
 
 
+def covered(centre: int, start: np.ndarray) -> np.ndarray:
+    """Whether a peak of 300 bp around a site covers more than half of each window: (windows,)."""
+    overlap = np.minimum(centre + 150, start + WIDTH) - np.maximum(centre - 150, start)
+    return overlap > WIDTH / 2
+
+
 @pytest.fixture
 def world(tmp_path):
     """Eight barcodes (the last is no cell) of two types, 30 windows, sites in ten elements.
 
-    Insertions lie anywhere; windows overlap, so that a site may fall into two.
+    Insertions lie anywhere; windows overlap, and the peak of a site covers two or three.
     """
     rng = np.random.default_rng(0)
     ref, truth = tmp_path / "ref", tmp_path / "truth"
@@ -63,7 +69,7 @@ def world(tmp_path):
     for _, site in sites.iterrows():
         element = list(elements["name"]).index(site.element)
         centre = (site.start + site.end) // 2
-        hit = (np.array(["chr1", "chr2"])[chrom] == site.chrom) & (start <= centre) & (centre < start + WIDTH)
+        hit = (np.array(["chr1", "chr2"])[chrom] == site.chrom) & covered(centre, start)
         for c in range(7):
             if is_open[c, element] and site[f"bound_{kind[c]}"]:
                 events[c, hit, TFS.index(site.tf)] = True
@@ -160,8 +166,8 @@ def test_oracles_know_strengths_and_openness(world):
                     row = elements.index[elements["name"] == site.element][0]
                     is_open = opened[c, row] if name == "oracle" else elements[f"open_{'ab'[c % 2]}"][row]
                     centre = (site.start + site.end) // 2
-                    hit = (np.array(["chr1", "chr2"])[chrom] == site.chrom) & (start <= centre)
-                    missed[hit & (centre < start + WIDTH)] *= 1 - site.strength * is_open
+                    hit = (np.array(["chr1", "chr2"])[chrom] == site.chrom) & covered(centre, start)
+                    missed[hit] *= 1 - site.strength * is_open
                 if events[c, :, t].any():
                     found.append(average_precision_score(events[c, :, t], np.round(1 - missed, 12)))
             assert table.loc[(name, tf, "all"), "auprc_mean"] == pytest.approx(np.mean(found), rel=1e-3)

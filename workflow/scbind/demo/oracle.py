@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from scipy.special import ndtr
 
@@ -22,6 +23,7 @@ from scbind.demo.simulate_sites import PEAK_REACH, SUMMIT_SD
 from scbind.demo.truthfiles import Truth
 from scbind.evaluation.evaluate import kinds_beside_given, score_test_windows, write_curves
 from scbind.evaluation.registry import ORACLE
+from scbind.formats.genome import ChromSizes
 
 SURE = 1 - 1e-6  # maximum probability of a site, so that the logarithm of its complement is finite
 
@@ -60,22 +62,38 @@ def line_chance(known: Truth, data: TrainingSet, line: int, window: np.ndarray) 
     """
     sites, _ = known.sites()
     sites = sites[known.open_in(data.lines[line])[sites["column"].to_numpy()]]
-    sizes, width = data.genome.sizes, data.manifest["window"]
-    centre = (sites["start"].to_numpy() + sites["end"].to_numpy()) // 2
-    centre = centre + sizes.offsets[[sizes.index(name) for name in sites["chrom"]]]
-    middle = sizes.offsets[data.chrom[window]] + data.start[window] + width // 2
-    order = np.argsort(middle, kind="stable")
-    reach = PEAK_REACH[1] + 5 * SUMMIT_SD
+    windows = (data.chrom[window], data.start[window], data.manifest["window"])
+    site, place, distance = sites_near(sites, *windows, PEAK_REACH[1] + 5 * SUMMIT_SD, data.genome.sizes)
+    chance = sites["strength"].to_numpy()[site] * half_covered(distance)
+    tf = sites["tf"].to_numpy()[site]
     scores = np.zeros((len(window), len(data.tfs)), dtype=np.float32)
-    for column, tf in enumerate(data.tfs):
-        mine = (sites["tf"] == tf).to_numpy()
-        here, strength = centre[mine], sites["strength"].to_numpy()[mine]
-        first, last = (np.searchsorted(middle[order], here + side * reach) for side in (-1, 1))
-        site = np.repeat(np.arange(len(here)), last - first)
-        place = np.arange(len(site)) - np.repeat(np.cumsum(last - first) - last, last - first)
-        chance = strength[site] * half_covered(middle[order[place]] - here[site])
-        scores[order, column] = combined(chance[None], place, len(window))[0]
+    for column, name in enumerate(data.tfs):
+        mine = tf == name
+        scores[:, column] = combined(chance[None, mine], place[mine], len(window))[0]
     return scores
+
+
+def sites_near(
+    sites: pd.DataFrame, chrom: np.ndarray, start: np.ndarray, width: int, reach: float, sizes: ChromSizes
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pairs of a site and a window whose middles are less than ``reach`` bp apart.
+
+    ``sites`` has the columns chrom (name), start and end. ``chrom`` (number) and ``start`` (windows,) are of windows of
+    ``width`` bp, in any order, overlapping or not. Coordinates are 0-based half-open within a chromosome. Sites on
+    chromosomes that the genome lacks have no pairs. Returns row of ``sites``, window, both int64, and bp from the
+    middle of the site to that of the window: (pairs,) each.
+    """
+    of_site = pd.Index(sizes.names).get_indexer(sites["chrom"])
+    centre = (sites["start"].to_numpy() + sites["end"].to_numpy()) // 2 + sizes.offsets[of_site]
+    middle = sizes.offsets[chrom] + start + width // 2
+    order = np.argsort(middle, kind="stable")
+    first = np.searchsorted(middle[order], centre - reach, side="right")
+    count = np.searchsorted(middle[order], centre + reach, side="left") - first
+    site = np.repeat(np.arange(len(sites)), count)
+    window = order[np.arange(len(site)) + np.repeat(first - np.cumsum(count) + count, count)]
+    same = of_site[site] == chrom[window]
+    site, window = site[same], window[same]
+    return site, window, middle[window] - centre[site]
 
 
 def half_covered(distance: np.ndarray) -> np.ndarray:
@@ -94,7 +112,7 @@ def half_covered(distance: np.ndarray) -> np.ndarray:
 def combined(chance: np.ndarray, place: np.ndarray, n_windows: int) -> np.ndarray:
     """Return the probability that at least one of the independent sites of a window is bound: float64 (rows, windows).
 
-    A pair is a site and a window that contains it. ``chance`` (rows, pairs) is the probability of the site, ``place``
+    A pair is a site and a window that its peak can make bound. ``chance`` (rows, pairs) is the probability of the site, ``place``
     (pairs,) the number of the window. A window without sites gets 0.
 
     Examples

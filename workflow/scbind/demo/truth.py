@@ -21,7 +21,8 @@ from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.core.runlog import say
-from scbind.demo.oracle import combined
+from scbind.demo.oracle import combined, sites_near
+from scbind.demo.simulate_sites import MEAN_REACH
 from scbind.demo.truthfiles import Truth, barcodes
 from scbind.formats.celltable import read_passing_cells
 from scbind.formats.genome import ChromSizes, Genome
@@ -92,8 +93,9 @@ def score_cells(
 ) -> None:
     """Write ``cells.tsv``: how well the binding events of single cells are ranked, per TF.
 
-    A TF binds a window in a cell if a site meets three conditions: its centre lies in the window, it is bound in the
-    type of the cell, and its element is open in this cell. The score of a cell with at least one event is the average
+    A TF binds a window in a cell if a site meets three conditions: a peak of mean width around the site covers more
+    than half of the window (as in the labels of the training), the site is bound in the type of the cell, and its
+    element is open in this cell. The score of a cell with at least one event is the average
     precision over the windows of the store. Events outside the windows are ignored.
 
     Rankings for comparison: ``accessibility`` counts insertions in the window, including borrowed ones. ``oracle`` is
@@ -166,14 +168,15 @@ def _scopes(held_out: list[str], chosen: Windows, sizes: ChromSizes) -> dict[str
 
 @dataclass(frozen=True)
 class TrueSites:
-    """Simulated sites, the windows that contain them, and the cells in which they are open.
+    """Simulated sites, the windows that a peak around them covers, and the cells in which they are open.
 
     Attributes
     ----------
     sites
         Table of sites, see :meth:`Truth.sites`.
     site, window
-        Pairs of a site (row of ``sites``) and a window that contains its centre: int64 (pairs,) each.
+        Pairs of a site (row of ``sites``) and a window of which a peak around the site covers more than half: int64
+        (pairs,) each.
     opened, open_in_type
         Whether an element is open in a cell, and in the type of the cell: csr and bool (cells, elements).
     types
@@ -197,8 +200,8 @@ class TrueSites:
         sites, opened = known.sites()
         types = cells["cell_type"].to_numpy()
         open_in_type = np.stack([known.open_in(kind) for kind in types])
-        pairs = _windows_of_sites(sites, chosen, sizes)
-        return cls(sites, *pairs, opened[cells["row"].to_numpy()], open_in_type, types, len(chosen))
+        site, window, _ = sites_near(sites, chosen.chrom, chosen.start, chosen.window, MEAN_REACH, sizes)
+        return cls(sites, site, window, opened[cells["row"].to_numpy()], open_in_type, types, len(chosen))
 
     def of_tf(self, tf: str) -> tuple[np.ndarray, pd.DataFrame]:
         """Return the pairs of a TF: windows, int64 (pairs,), and the rows of their sites, one per pair."""
@@ -223,18 +226,6 @@ class TrueSites:
         strength, column = site["strength"].to_numpy(), site["column"].to_numpy()
         is_open = {"oracle": self.opened[:, column].toarray(), "oracle_type": self.open_in_type[:, column]}
         return {name: combined(here * strength, place, self.n_windows) for name, here in is_open.items()}
-
-
-def _windows_of_sites(sites: pd.DataFrame, chosen: Windows, sizes) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of a site and a window that contains its centre. Windows may overlap."""
-    chrom = pd.Index(sizes.names).get_indexer(sites["chrom"])
-    centre = (sites["start"].to_numpy() + sites["end"].to_numpy()) // 2 + sizes.offsets[chrom]
-    starts = chosen.global_starts(sizes)  # windows lie within chromosomes, so global starts are enough
-    first = np.searchsorted(starts, centre - chosen.window, side="right")
-    count = np.where(chrom >= 0, np.searchsorted(starts, centre, side="right") - first, 0)
-    site = np.repeat(np.arange(len(sites)), count)
-    nth = np.arange(len(site)) - np.repeat(np.cumsum(count) - count, count)
-    return site, first[site] + nth
 
 
 def _accessibility(sample: SampleCells, rows: np.ndarray, chosen: Windows, sizes) -> np.ndarray:
