@@ -30,6 +30,7 @@ from scbind.plan.settings import default_options
 
 SMALL = {
     "options": {"channels": 8, "hidden": 8},
+    "sampling": {"examples_per_epoch": 290, "hard": 2.0, "easy": 7.0},
     "epochs": 3,
     "batch_size": 32,
 }
@@ -84,6 +85,29 @@ def test_a_killed_training_resumes_to_the_same_end(tiny, tiny_dataset, tmp_path,
     assert "resuming from" in capfd.readouterr().err
     assert [path.read_bytes() for path in resumed] == [path.read_bytes() for path in whole]
     assert not (tmp_path / "cut" / "scratch").exists()
+
+
+def test_a_killed_training_resumes_after_its_last_epoch_and_not_after_its_best(
+    tiny, tiny_dataset, tmp_path, monkeypatch
+):
+    """The first epoch is the best one, and the training is killed in the fourth."""
+    began, step = [], BindingModule.training_step
+
+    def noted(self, batch, number):
+        if number == 0:
+            began.append(self.current_epoch)
+        if self.current_epoch == 3 and len(began) == 4:
+            raise KeyboardInterrupt
+        return step(self, batch, number)
+
+    monkeypatch.setattr(BindingModule, "training_step", noted)
+    monkeypatch.setattr("scbind.models.lightning.mean_auprc", lambda *_: 1 / len(began))
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(tiny, tiny_dataset, tmp_path, epochs=5)
+    paths = run(tiny, tiny_dataset, tmp_path, epochs=5)
+    assert began == [0, 1, 2, 3, 3, 4]
+    found = [float(row["valid_auprc"]) for row in history(paths[1])]
+    assert found == pytest.approx([1, 1 / 2, 1 / 3, 1 / 5, 1 / 6])
 
 
 def cut_short(monkeypatch, *arguments, **settings):

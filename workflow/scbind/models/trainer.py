@@ -17,18 +17,15 @@ from scbind.core.runlog import say
 AVERAGING = 0.99
 
 
-def keep_best(state: Path) -> ModelCheckpoint:
-    """Make the callback that saves the weights of the best and of the last epoch in the folder ``state``."""
-    return ModelCheckpoint(
-        state,
-        "best",
-        monitor="valid_auprc",
-        mode="max",
-        save_last=True,
-        save_top_k=1,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
+def keep_states(state: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
+    """Make the callbacks that save the state of the best epoch and of the last one in the folder ``state``.
+
+    The last one has a callback of its own. With ``save_last``, that of the best epoch saves ``last.ckpt`` only in epochs
+    that are the best so far (Lightning 2.6), so a killed training would lose all epochs after these.
+    """
+    each_epoch = {"enable_version_counter": False, "save_on_train_epoch_end": True}
+    best = ModelCheckpoint(state, "best", monitor="valid_auprc", mode="max", **each_epoch)
+    return best, ModelCheckpoint(state, "last", **each_epoch)
 
 
 def make_trainer(

@@ -32,7 +32,7 @@ from scbind.models.batches import BindingData, Sampling
 from scbind.models.checkpoint import read_archive
 from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import write_model
-from scbind.models.trainer import History, keep_best, make_trainer
+from scbind.models.trainer import History, keep_states, make_trainer
 
 RESUMED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
 SMALLEST_BATCH = 8  # if even this does not fit into GPU memory, smaller batches do not help
@@ -196,8 +196,9 @@ def _fit(
     last = _whole_state(state)
     if last:
         say(f"resuming from {last}")
-    best, record = keep_best(state), History()
-    callbacks = [best, EarlyStopping("valid_auprc", mode="max", patience=options.patience), record]
+    (best, kept), record = keep_states(state), History()
+    stop = EarlyStopping("valid_auprc", mode="max", patience=options.patience)
+    callbacks = [stop, record, best, kept]
     trainer = make_trainer(options.architecture, *device, precision, options.epochs, callbacks)
     try:
         trainer.fit(module, batches, ckpt_path=last, weights_only=True)
