@@ -24,7 +24,7 @@ def data(tiny, tiny_dataset):
 
 
 def test_examples_are_training_pairs_with_all_three_kinds(data):
-    drawn = draw_examples(Pools.of(data), Sampling(), np.random.default_rng(0))
+    drawn = draw_examples(Pools.of(data), Sampling(examples_per_epoch=290), np.random.default_rng(0))
     line, window = drawn.T
     assert (np.asarray(data.splits)[line, window] == TRAIN).all()
     assert len(np.unique(drawn, axis=0)) == len(drawn)
@@ -65,6 +65,23 @@ def test_an_epoch_keeps_its_limit_and_its_ratios(data):
     assert pools.wanted(Sampling(examples_per_epoch=16, hard=1, easy=2)) == (4, 4, 8)
     assert pools.wanted(Sampling(examples_per_epoch=10**9, hard=1e6, easy=1e6)) == tuple(map(len, pools.each))
     assert pools.wanted(Sampling(examples_per_epoch=1))[0] == 1
+
+
+def test_few_examples_are_drawn_several_times(data):
+    """With few bound windows, an epoch would be a few steps; drawn again, windows have other shifts and depths."""
+    pools = Pools.of(data)
+    for sampling, most in ((Sampling(), 10_000), (Sampling(examples_per_epoch=100), 100)):
+        one, draws = sum(pools.wanted(sampling)), pools.draws(sampling)
+        assert one < 10_000 and draws == max(1, round(most / one))
+        drawn = draw_examples(pools, sampling, np.random.default_rng(0))
+        assert len(drawn) == one * draws
+    module = BindingData(data, Sampling(), 50, 64, 1, 300)
+    batches = TrainingBatches(data, pools, Sampling(), 50, 64, 1, 0)
+    assert module.batches_per_epoch == len(batches) > 100
+    pair, times = np.unique(batches.examples @ [len(data.start), 1], return_counts=True)
+    assert times[np.isin(pair, pools.each[0])].min() == pools.draws(Sampling()), "every bound window in every draw"
+    many = replace(pools, each=tuple(np.repeat(pool, 50) for pool in pools.each))
+    assert many.draws(Sampling()) == 1
 
 
 def test_epochs_differ_and_repeat(data):

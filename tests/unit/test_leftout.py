@@ -85,6 +85,7 @@ def fold(tiny, tiny_dataset, tiny_motifs, tmp_path_factory):
         TrainOptions,
         "models",
         options={"channels": 8, "hidden": 8, "members": 1, "strangers": 0.25},
+        sampling={"examples_per_epoch": 290, "hard": 2.0, "easy": 7.0},
         epochs=6,
         batch_size=16,
         learning_rate=5e-3,

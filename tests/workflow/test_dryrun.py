@@ -196,7 +196,7 @@ def test_a_given_model_has_no_bundle_to_make_and_the_run_says_so(project):
 
 
 EXAMPLES = {
-    "one-line-one-sample": {"bulk_track": 1, "count_fragments": 1, "embed_cells": 1, "train_shared_model": 1},
+    "one-line-one-sample": {"bulk_track": 1, "count_fragments": 1, "embed_cells": 1, "train_model": 1},
     "two-conditions": {"bulk_track": 2, "count_fragments": 6, "embed_cells": 1, "infer_binding": 12},
     "given-labels": {"bulk_track": 2, "count_fragments": 2, "embed_cells": 1, "infer_binding": 4},
 }
@@ -246,11 +246,9 @@ def test_the_mouse_plans_with_tracks_of_ones_own_and_with_a_given_model(project)
     (project.folder / "resources/models").mkdir(parents=True)
     shutil.copy(project.root / "resources/models/starter.scbind.zip", project.folder / "resources/models")
     own = project.jobs("--configfile", "config/examples/mm10/config.yaml", "--config", "data=mine")
-    assert {"bulk_track": 2, "build_dataset": 1, "train_shared_model": 1}.items() <= own.items()
+    assert {"bulk_track": 2, "build_dataset": 1, "train_model": 1}.items() <= own.items()
     given = project.jobs("--configfile", "config/examples/mm10/apply.yaml", "--config", "data=mine")
-    assert (
-        "infer_binding" in given and not {"build_dataset", "train_model", "train_shared_model"} & given.keys()
-    )
+    assert "infer_binding" in given and not {"build_dataset", "train_model"} & given.keys()
 
 
 def as_shipped(project) -> None:

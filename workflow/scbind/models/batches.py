@@ -19,6 +19,10 @@ from scbind.dataset.splits import TRAIN, VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.thinning import make_salt
 
+# Examples of an epoch, if the data have fewer: windows are then drawn several times, with other shifts and depths. A TF
+# with 51 bound windows alone would get 5 steps per epoch, and learn nothing (docs/notebooks/network.md).
+LEAST_EXAMPLES = 10_000
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -27,7 +31,8 @@ class Sampling:
     Attributes
     ----------
     examples_per_epoch
-        Maximum number of examples in an epoch.
+        Maximum number of examples in an epoch. If there are fewer than ``LEAST_EXAMPLES``, and than this, they are
+        drawn several times.
     hard, easy
         Negatives per positive. A negative is not bound by any TF in this line. It is *hard* if the window is open in
         this line, or bound in another line for which it is a training window. Otherwise it is *easy*. Many easy
@@ -90,8 +95,13 @@ class Pools:
                 part.append(line * n + window + begin)
         return cls(tuple(np.sort(np.concatenate(part)) for part in parts), n)
 
+    def draws(self, sampling: Sampling) -> int:
+        """Number of times that the examples of an epoch are drawn (:meth:`wanted`)."""
+        least = min(LEAST_EXAMPLES, sampling.examples_per_epoch)
+        return max(1, round(least / max(1, sum(self.wanted(sampling)))))
+
     def wanted(self, sampling: Sampling) -> tuple[int, int, int]:
-        """Number of bound, hard and easy examples in an epoch."""
+        """Number of bound, hard and easy examples in a draw, in which no window comes twice."""
         hard, easy = sampling.hard, sampling.easy
         if hard is None:
             hard = easy * len(self.each[1]) / max(1, len(self.each[1]) + len(self.each[2]))
@@ -204,9 +214,10 @@ class BindingData(pl.LightningDataModule):
         self.data, self.sampling, self.bin_bp = data, sampling, bin_bp
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.pools = Pools.of(data)
-        sizes = self.pools.wanted(sampling)
-        self.batches_per_epoch = -(-sum(sizes) // batch_size)
-        say("examples per epoch: {:,} bound, {:,} open or bound elsewhere, {:,} others".format(*sizes))
+        sizes, draws = self.pools.wanted(sampling), self.pools.draws(sampling)
+        self.batches_per_epoch = -(-draws * sum(sizes) // batch_size)
+        said = "examples per epoch: {:,} bound, {:,} open or bound elsewhere, {:,} others".format(*sizes)
+        say(said if draws == 1 else f"{said}, {draws} times")
         # the mean weight is 1, so the loss of a batch is divided by its size only
         line, window, weight = draw_windows(data, VALID, valid_windows, seed)
         self.valid = line, window, weight / weight.mean()
@@ -241,7 +252,9 @@ def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) ->
     """Draw the examples of an epoch, shuffled: int64 (examples, 2), columns line and window."""
     sizes = pools.wanted(sampling)
     drawn = [
-        pool[rng.choice(len(pool), size, replace=False)] for pool, size in zip(pools.each, sizes, strict=True)
+        pool[rng.choice(len(pool), size, replace=False)]
+        for _ in range(pools.draws(sampling))
+        for pool, size in zip(pools.each, sizes, strict=True)
     ]
     examples = np.stack(np.divmod(np.concatenate(drawn), pools.n_windows), axis=1)
     return examples[rng.permutation(len(examples))]
