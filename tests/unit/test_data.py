@@ -79,7 +79,9 @@ def test_few_examples_are_drawn_several_times(data):
     batches = TrainingBatches(data, pools, Sampling(), 50, 64, 1, 0)
     assert module.batches_per_epoch == len(batches) > 100
     pair, times = np.unique(batches.examples @ [len(data.start), 1], return_counts=True)
-    assert times[np.isin(pair, pools.each[0])].min() == pools.draws(Sampling()), "every bound window in every draw"
+    assert times[np.isin(pair, pools.each[0])].min() == pools.draws(Sampling()), (
+        "every bound window in every draw"
+    )
     many = replace(pools, each=tuple(np.repeat(pool, 50) for pool in pools.each))
     assert many.draws(Sampling()) == 1
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyBigWig
 import pytest
 from scbind.core.errors import InputError
-from scbind.dataset.build import _bound_train, _depth, build_dataset
+from scbind.dataset.build import _bound_in, _depth, build_dataset
 from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.dataset.splits import TEST, TRAIN, UNUSED
 from scbind.dataset.trainingset import TrainingSet
@@ -97,6 +97,20 @@ def test_a_tf_without_training_windows_is_named(tiny, tmp_path, capfd):
     chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}]
     build(tiny, tiny["reference"], tmp_path / "d", chip=chip)
     assert "WARNING TF3: no bound window in the training split" in capfd.readouterr().err
+
+
+def test_a_tf_without_validation_windows_is_named(tiny, tmp_path, capfd):
+    """Without any such window, every epoch would be as good as the first, and none would be calibrated."""
+    peak = tmp_path / "x.narrowPeak"
+    peak.write_text("chr1\t9000\t9300\t.\t0\t.\t1\t-1\t-1\t100\n")
+    new = {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}
+    build(tiny, tiny["reference"], tmp_path / "d", chip=[*tiny["chip"], new])
+    said = capfd.readouterr().err
+    assert "WARNING TF3: no bound window in the validation split, so scbind will abstain" in said
+    assert said.count("validation split") == 1
+    with pytest.raises(InputError, match="no TF has a bound validation window") as error:
+        build(tiny, tiny["reference"], tmp_path / "e", chip=[new])
+    assert error.value.remedy == "widen splits.valid" and not (tmp_path / "e").exists()
 
 
 def test_without_a_least_mappability_the_file_is_not_looked_at(tiny, tiny_dataset, tmp_path):
@@ -233,10 +247,11 @@ def test_positions_are_not_copied_for_the_depth(data):
 def test_bound_windows_are_counted_in_blocks(data):
     labels, splits = np.asarray(data.labels), np.asarray(data.splits)
     expected = [(labels[..., tf][splits == TRAIN] == BOUND).sum() for tf in range(2)]
-    assert _bound_train(labels, splits).tolist() == expected == _bound_train(labels, splits, block=7).tolist()
+    for block in (1_000_000, 7):
+        assert _bound_in(TRAIN, labels, splits, block).tolist() == expected
     many = np.zeros((1, 200_000, 20), np.int8)
     tracemalloc.start()
-    _bound_train(many, np.full((1, 200_000), TRAIN, np.uint8), block=1000)
+    _bound_in(TRAIN, many, np.full((1, 200_000), TRAIN, np.uint8), block=1000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < many.nbytes / 4

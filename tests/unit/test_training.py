@@ -110,6 +110,19 @@ def test_a_killed_training_resumes_after_its_last_epoch_and_not_after_its_best(
     assert found == pytest.approx([1, 1 / 2, 1 / 3, 1 / 5, 1 / 6])
 
 
+def test_of_epochs_with_the_same_auprc_the_last_is_kept(tiny, tiny_dataset, tmp_path, monkeypatch, capfd):
+    """With one bound validation window, the AUPRC may be 1 from the first epoch on."""
+    monkeypatch.setattr("scbind.models.lightning.mean_auprc", lambda *_: 1.0)
+    paths = run(tiny, tiny_dataset, tmp_path / "equal", epochs=4, patience=1)
+    assert len(history(paths[1])) == 4
+    given = iter([0.1, 0.5, 0.4, 0.5])
+    monkeypatch.setattr("scbind.models.lightning.mean_auprc", lambda *_: next(given))
+    kept = run(tiny, tiny_dataset, tmp_path / "unlike", epochs=4, patience=4)
+    assert weights(kept[0]).keys() == weights(paths[0]).keys()
+    assert kept[0].read_bytes() == paths[0].read_bytes(), "the fourth epoch of both"
+    assert "best validation AUPRC 0.5000" in capfd.readouterr().err
+
+
 def cut_short(monkeypatch, *arguments, **settings):
     """Train, but be killed in the second epoch; the folder of the state that is left."""
     step = BindingModule.training_step

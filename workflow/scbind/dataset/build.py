@@ -16,7 +16,7 @@ from scbind.core.runlog import say
 from scbind.dataset.codes import BOUND, NOT_ASSAYED
 from scbind.dataset.labels import assay_table, grid_windows, join_labels, label_windows
 from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows, similar_lines
-from scbind.dataset.splits import TEST, TRAIN, UNUSED, assign_splits
+from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID, assign_splits
 from scbind.dataset.trainingset import FORMAT
 from scbind.formats.genome import Genome
 from scbind.formats.geometry import Geometry
@@ -89,7 +89,7 @@ def build_dataset(
     Raises
     ------
     InputError
-        On a bad input file, an empty or overlapping split, or a TF with no bound training window anywhere.
+        On a bad input file, an empty or overlapping split, or if no TF has a bound window in training or validation.
     """
     genome = Genome.open(reference)
     tfs, assayed = assay_table(chip, sorted(lines))
@@ -257,24 +257,34 @@ def _take_out_seen(split: np.ndarray, name: str, facts: Mapping, lines: list[str
 
 
 def _count_bound(tfs: list[str], labels: np.ndarray, split: np.ndarray) -> dict[str, int]:
-    """Bound training windows of each TF; a warning for one without, :class:`InputError` where no TF has any."""
-    bound = dict(zip(tfs, _bound_train(labels, split).tolist(), strict=True))
-    for tf, count in bound.items():
+    """Bound training windows of each TF. Warnings say which TFs have none in training or validation.
+
+    Raises :class:`InputError` if no TF has any in training, or none of the others has any in validation.
+    """
+    train, valid = (_bound_in(part, labels, split) for part in (TRAIN, VALID))
+    for tf, count in zip(tfs, train, strict=True):
         if count == 0:
             say(f"WARNING {tf}: no bound window in the training split; it is not modelled")
-    if not any(bound.values()):
-        problem = "no TF has a bound training window"
-        raise InputError("config", problem, "widen splits.train", "splits.train")
-    return bound
+    for part, bound, what in (
+        ("train", train, "training"),
+        ("valid", np.minimum(train, valid), "validation"),
+    ):
+        if not bound.any():
+            problem = f"no TF has a bound {what} window"
+            raise InputError("config", problem, f"widen splits.{part}", f"splits.{part}")
+    if lacking := [tf for tf, *counts in zip(tfs, train, valid, strict=True) if counts[0] and not counts[1]]:
+        problem = "no bound window in the validation split, so scbind will abstain; widen splits.valid"
+        say(f"WARNING {', '.join(lacking)}: {problem}")
+    return dict(zip(tfs, train.tolist(), strict=True))
 
 
-def _bound_train(labels: np.ndarray, split: np.ndarray, block: int = 1_000_000) -> np.ndarray:
-    """Bound training windows of each TF over all lines, int64 (TFs,); ``block`` windows in memory at a time."""
+def _bound_in(part: int, labels: np.ndarray, split: np.ndarray, block: int = 1_000_000) -> np.ndarray:
+    """Bound windows of each TF in a split, over all lines, int64 (TFs,); ``block`` windows in memory at a time."""
     total = np.zeros(labels.shape[2], dtype=np.int64)
     for row in range(len(labels)):
         for begin in range(0, labels.shape[1], block):
             rows = slice(begin, begin + block)
-            bound = (labels[row, rows] == BOUND) & (split[row, rows] == TRAIN)[:, None]
+            bound = (labels[row, rows] == BOUND) & (split[row, rows] == part)[:, None]
             total += bound.sum(axis=0)
     return total
 

@@ -112,8 +112,8 @@ def half_covered(distance: np.ndarray) -> np.ndarray:
 def combined(chance: np.ndarray, place: np.ndarray, n_windows: int) -> np.ndarray:
     """Return the probability that at least one of the independent sites of a window is bound: float64 (rows, windows).
 
-    A pair is a site and a window that its peak can make bound. ``chance`` (rows, pairs) is the probability of the site, ``place``
-    (pairs,) the number of the window. A window without sites gets 0.
+    A pair is a site and a window that its peak can make bound. ``chance`` (rows, pairs) is the probability of the site,
+    ``place`` (pairs,) the number of the window. A window without sites gets 0.
 
     Examples
     --------

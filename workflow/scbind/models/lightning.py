@@ -11,6 +11,10 @@ from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.models.base import build_network
 from scbind.models.metrics import ranking_metrics
 
+# The training keeps the epoch with the highest score: its validation AUPRC and, of equal ones, the later epoch. With
+# one bound validation window, the AUPRC may be 1 from the first epoch on.
+SCORE = "valid_score"
+LATER = 1e-6  # score of an epoch
 CHECK_EVERY = 50  # on a GPU, the loss is checked once in this many steps
 
 
@@ -129,7 +133,9 @@ class BindingModule(pl.LightningModule):
             seen = [batch for part in everyone for batch in part]
         logits, labels, weight = (torch.cat(parts).numpy() for parts in zip(*seen, strict=True))
         self._valid.clear()
-        self.log("valid_auprc", mean_auprc(labels, logits, weight), sync_dist=True)
+        auprc = mean_auprc(labels, logits, weight)
+        self.log("valid_auprc", auprc, sync_dist=True)
+        self.log(SCORE, auprc + LATER * self.current_epoch, sync_dist=True)
 
     def configure_optimizers(self):
         """AdamW with warm-up and decay of the learning rate, or plain Adam as published for scFAN."""

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from scbind.core.runlog import say
+from scbind.models.lightning import SCORE
 
 # Decay of the moving average of the weights, about 100 steps. Validation and the model file use the averaged weights.
 # Without this, a few hundred bound validation windows make an early epoch look best by chance, before the learning rate
@@ -20,11 +21,11 @@ AVERAGING = 0.99
 def keep_states(state: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
     """Make the callbacks that save the state of the best epoch and of the last one in the folder ``state``.
 
-    The last one has a callback of its own. With ``save_last``, that of the best epoch saves ``last.ckpt`` only in epochs
-    that are the best so far (Lightning 2.6), so a killed training would lose all epochs after these.
+    The last one has a callback of its own. With ``save_last``, that of the best epoch saves ``last.ckpt`` only in
+    epochs that are the best so far (Lightning 2.6), so a killed training would lose all epochs after these.
     """
     each_epoch = {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = ModelCheckpoint(state, "best", monitor="valid_auprc", mode="max", **each_epoch)
+    best = ModelCheckpoint(state, "best", monitor=SCORE, mode="max", **each_epoch)
     return best, ModelCheckpoint(state, "last", **each_epoch)
 
 

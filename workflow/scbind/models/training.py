@@ -30,7 +30,7 @@ from scbind.formats.motifs import read_motifs
 from scbind.models.base import FORMAT
 from scbind.models.batches import BindingData, Sampling
 from scbind.models.checkpoint import read_archive
-from scbind.models.lightning import BindingModule
+from scbind.models.lightning import SCORE, BindingModule
 from scbind.models.modelfile import write_model
 from scbind.models.trainer import History, keep_states, make_trainer
 
@@ -197,7 +197,7 @@ def _fit(
     if last:
         say(f"resuming from {last}")
     (best, kept), record = keep_states(state), History()
-    stop = EarlyStopping("valid_auprc", mode="max", patience=options.patience)
+    stop = EarlyStopping(SCORE, mode="max", patience=options.patience)
     callbacks = [stop, record, best, kept]
     trainer = make_trainer(options.architecture, *device, precision, options.epochs, callbacks)
     try:
@@ -207,7 +207,7 @@ def _fit(
             raise
         return False
     if trainer.is_global_zero:  # only one process writes
-        say(f"best validation AUPRC {float(best.best_model_score):.4f}")
+        say(f"best validation AUPRC {max(row['valid_auprc'] for row in record.rows):.4f}")
         _write_outputs(files, record.rows, best.best_model_path)
     return True
 
