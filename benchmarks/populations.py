@@ -1,7 +1,7 @@
 """Find populations in simulated cohorts with known truth: the smallest that are found, and what is found in none.
 
     python benchmarks/populations.py FOLDER [--seeds 1 2 3] [--shares 0.01 0.005 0.02 0.05] [--cells 2000]
-                                            [--power] [--depths]
+                                            [--power] [--depths] [--known]
 
 Each case is a cohort of six donors (`scbind.demo.simulate_cohort`): with a stem-like population of a given share,
 or without any population or effect (`null`). Peaks are the true elements, and activity is left out: only
@@ -10,6 +10,8 @@ stem-like cells best, p of its abundance, and the populations that are neither i
 Finished cases are kept in FOLDER, so a run goes on where it was stopped. `--power` prints how often the test of
 abundance finds a population that is three times as frequent in one condition, from simulated counts, and how often
 it finds one that does not differ. `--depths` prints how many populations too many there are in cells whose depths vary.
+`--known` does not look for populations. It prints the F1 of the stem-like cells by a classifier that knows the truth of
+all other cells, for each share and seed: with these cells, hardly more is possible.
 """
 
 from __future__ import annotations
@@ -107,6 +109,37 @@ def judge(leaves: list, cells: pd.DataFrame) -> dict:
     return {name: float(v) if isinstance(v, np.floating) else v for name, v in found.items()}
 
 
+def known(cohort: Cohort, seed: int) -> dict:
+    """Classify the cells of a cohort by the true states and open elements of the other cells: F1 of the stem-like ones.
+
+    In a cell, elements are seen open at one rate if they are truly open in it, and at another if not. P(open) of an
+    element in a state is the fraction of the other cells of the state in which it is truly open. The prior of a state
+    is its fraction of the cells.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        simulate_cohort(folder, cohort, cell_seed=seed)
+        cells = pd.read_csv(folder / "truth/cells.tsv", sep="\t", keep_default_na=False)
+        cells = cells[cells["is_cell"] == 1].reset_index(drop=True)
+        seen = open_elements(folder, cells).toarray() > 0
+        is_open = sparse.load_npz(folder / "truth/open.npz").toarray().astype(bool)
+    seen_if = {
+        value: (seen & (is_open == value)).sum(axis=1) / (is_open == value).sum(axis=1) for value in (0, 1)
+    }
+    state = cells["state"].to_numpy()
+    score = {}
+    for kind in np.unique(state):
+        own = (state == kind)[:, None]
+        times = is_open[own[:, 0]].sum(axis=0) - own * is_open
+        share = (times + 0.5 * is_open.mean(axis=0)) / (own.sum() - own + 0.5)
+        chance = share * seen_if[1][:, None] + (1 - share) * seen_if[0][:, None]
+        chance = np.clip(chance, 1e-6, 1 - 1e-6)
+        score[kind] = np.log(np.where(seen, chance, 1 - chance)).sum(axis=1) + np.log(own.mean())
+    called, true = pd.DataFrame(score).idxmax(axis=1).to_numpy() == STEM, state == STEM
+    f1 = 2 * (called & true).sum() / max(1, called.sum() + true.sum())
+    return {"n_stem": int(true.sum()), "recall": float((called & true).sum() / true.sum()), "f1": float(f1)}
+
+
 def p_of(inside: np.ndarray, cells: pd.DataFrame) -> float:
     """Return p of the abundance of cells, bool (cells,), between the conditions."""
     of_donor = pd.DataFrame({"k": inside, "side": cells["condition"] == "disease"}).groupby(cells["sample"])
@@ -175,9 +208,19 @@ def main() -> None:
     made.add_argument("--cells", type=int, nargs="+", default=[2000])
     made.add_argument("--power", action="store_true")
     made.add_argument("--depths", action="store_true")
+    made.add_argument("--known", action="store_true")
     args = made.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     cases = [(n, share, seed) for n in args.cells for share in (*args.shares, 0.0) for seed in args.seeds]
+    if args.known:
+        cases = [case for case in cases if case[1]]
+        show(
+            [
+                {"cells": n, "share": share, "seed": seed, **known(Cohort(n_cells=n, stem_share=share), seed)}
+                for n, share, seed in cases
+            ]
+        )
+        return
     cases.sort(key=lambda case: (case[0], case[1] not in (0.01, 0.0), case[2]))
     rows = []
     for n, share, seed in cases:
