@@ -147,7 +147,7 @@ def tiny_model(tiny, tiny_dataset, tiny_motifs):
         TrainOptions,
         "models",
         options={"channels": 16, "hidden": 16},
-        sampling={"examples_per_epoch": 116, "hard": 2.0, "easy": 1.0},
+        sampling={"least_examples": 0, "hard": 2.0, "easy": 1.0},
         epochs=16,
         patience=16,
         batch_size=16,

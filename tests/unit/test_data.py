@@ -24,7 +24,7 @@ def data(tiny, tiny_dataset):
 
 
 def test_examples_are_training_pairs_with_all_three_kinds(data):
-    drawn = draw_examples(Pools.of(data), Sampling(examples_per_epoch=290), np.random.default_rng(0))
+    drawn = draw_examples(Pools.of(data), Sampling(least_examples=0), np.random.default_rng(0))
     line, window = drawn.T
     assert (np.asarray(data.splits)[line, window] == TRAIN).all()
     assert len(np.unique(drawn, axis=0)) == len(drawn)
@@ -67,23 +67,32 @@ def test_an_epoch_keeps_its_limit_and_its_ratios(data):
     assert pools.wanted(Sampling(examples_per_epoch=1))[0] == 1
 
 
-def test_few_examples_are_drawn_several_times(data):
+@pytest.mark.parametrize(
+    ("most", "least", "number"), [(60_000, 10_000, 10_000), (1000, 10_000, 1000), (60_000, 400, 400)]
+)
+def test_few_examples_are_drawn_several_times(data, most, least, number):
     """With few bound windows, an epoch would be a few steps; drawn again, windows have other shifts and depths."""
+    pools, sampling = Pools.of(data), Sampling(examples_per_epoch=most, least_examples=least)
+    once = sum(pools.wanted(sampling))
+    assert once < number
+    batches = TrainingBatches(data, pools, sampling, 50, 64, 2, 0)
+    assert len(batches.examples) == number
+    assert BindingData(data, sampling, 50, 64, 2, 300).batches_per_epoch == len(batches)
+    drawn = batches.examples @ [len(data.start), 1]
+    for pool in pools.each:  # the last draw is used in part: some windows of each pool come once more
+        times = {int((drawn == pair).sum()) for pair in pool}
+        assert times == {number // once, number // once + 1}
+    assert len({bool(drawn[:64].tolist().count(pair)) for pair in pools.each[0]}) == 2, "shuffled"
+
+
+def test_enough_examples_are_drawn_once(data):
     pools = Pools.of(data)
-    for sampling, most in ((Sampling(), 10_000), (Sampling(examples_per_epoch=100), 100)):
-        one, draws = sum(pools.wanted(sampling)), pools.draws(sampling)
-        assert one < 10_000 and draws == max(1, round(most / one))
-        drawn = draw_examples(pools, sampling, np.random.default_rng(0))
-        assert len(drawn) == one * draws
-    module = BindingData(data, Sampling(), 50, 64, 1, 300)
-    batches = TrainingBatches(data, pools, Sampling(), 50, 64, 1, 0)
-    assert module.batches_per_epoch == len(batches) > 100
-    pair, times = np.unique(batches.examples @ [len(data.start), 1], return_counts=True)
-    assert times[np.isin(pair, pools.each[0])].min() == pools.draws(Sampling()), (
-        "every bound window in every draw"
-    )
-    many = replace(pools, each=tuple(np.repeat(pool, 50) for pool in pools.each))
-    assert many.draws(Sampling()) == 1
+    once = sum(pools.wanted(Sampling()))
+    for least in (0, once):
+        drawn = draw_examples(pools, Sampling(least_examples=least), np.random.default_rng(0))
+        assert len(np.unique(drawn, axis=0)) == len(drawn) == once
+    none = replace(pools, each=(pools.each[0][:0], *pools.each[1:]))
+    assert none.examples(Sampling()) == len(draw_examples(none, Sampling(), np.random.default_rng(0))) == 0
 
 
 def test_epochs_differ_and_repeat(data):

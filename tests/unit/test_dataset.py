@@ -96,7 +96,8 @@ def test_a_tf_without_training_windows_is_named(tiny, tmp_path, capfd):
     peak.write_text("chr2\t30000\t30300\t.\t0\t.\t1\t-1\t-1\t100\n")
     chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}]
     build(tiny, tiny["reference"], tmp_path / "d", chip=chip)
-    assert "WARNING TF3: no bound window in the training split" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "WARNING TF3: no bound window in the training split" in said and "TF3 (0)" not in said
 
 
 def test_a_tf_without_validation_windows_is_named(tiny, tmp_path, capfd):
@@ -106,11 +107,16 @@ def test_a_tf_without_validation_windows_is_named(tiny, tmp_path, capfd):
     new = {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}
     build(tiny, tiny["reference"], tmp_path / "d", chip=[*tiny["chip"], new])
     said = capfd.readouterr().err
-    assert "WARNING TF3: no bound window in the validation split, so scbind will abstain" in said
-    assert said.count("validation split") == 1
-    with pytest.raises(InputError, match="no TF has a bound validation window") as error:
-        build(tiny, tiny["reference"], tmp_path / "e", chip=[new])
+    assert "TF3 (0): fewer than 10 bound validation windows, so scbind will abstain" in said
+    other = tmp_path / "y.narrowPeak"  # of a TF that has them in validation only
+    other.write_text("chr2\t9000\t9300\t.\t0\t.\t1\t-1\t-1\t100\n")
+    chip = [new, {"cell_line": "A", "tf": "TF4", "path": str(other), "relaxed": None}]
+    with pytest.raises(
+        InputError, match="no TF with a bound training window has a bound validation"
+    ) as error:
+        build(tiny, tiny["reference"], tmp_path / "e", chip=chip)
     assert error.value.remedy == "widen splits.valid" and not (tmp_path / "e").exists()
+    assert "TF4 (" not in capfd.readouterr().err
 
 
 def test_without_a_least_mappability_the_file_is_not_looked_at(tiny, tiny_dataset, tmp_path):

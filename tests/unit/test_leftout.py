@@ -68,6 +68,11 @@ def test_a_hidden_tf_is_as_if_it_was_never_assayed(tiny, tiny_dataset):
     assert not splits[0].any() and np.array_equal(splits[1], data.splits[1]), "the first line has no TF left"
     with pytest.raises(InputError, match="no TF is left to train on"):
         hide_tfs(data, ["TF1", "TF2"])
+    unbound = replace(data, manifest=data.manifest | {"bound_train": {"TF1": 9, "TF2": 0}})
+    with pytest.raises(
+        InputError, match=r"no TF is left that has a bound training window \(without one: TF2\)"
+    ):
+        hide_tfs(unbound, ["TF1"])
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +90,7 @@ def fold(tiny, tiny_dataset, tiny_motifs, tmp_path_factory):
         TrainOptions,
         "models",
         options={"channels": 8, "hidden": 8, "members": 1, "strangers": 0.25},
-        sampling={"examples_per_epoch": 290, "hard": 2.0, "easy": 7.0},
+        sampling={"least_examples": 0},
         epochs=6,
         batch_size=16,
         learning_rate=5e-3,

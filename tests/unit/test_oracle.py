@@ -51,15 +51,12 @@ def test_half_covered_is_the_share_of_drawn_peaks():
 def test_sites_pair_with_windows_of_their_own_chromosome():
     """A site at the end of chr1 is near the first window of chr2 only if chromosomes are laid end to end."""
     sizes = ChromSizes(["chr1", "chr2"], [1000, 1000])
-    sites = pd.DataFrame(
-        {"chrom": ["chr1", "chr9", "chr2"], "start": [980, 980, 395], "end": [991, 991, 406]}
-    )
-    chrom, start = np.array([1, 0, 1, 1, 0]), np.array([450, 790, 0, 250, 600])  # not in order
-    site, window, distance = sites_near(sites, chrom, start, 200, 150, sizes)
-    assert sorted(zip(site, window, distance, strict=True)) == [
-        (0, 1, -95),
-        (2, 3, -50),
-    ]  # 150 is not below 150
+    names = ["chr1", "chr9", "chr2"]
+    sites = pd.DataFrame({"chrom": names, "start": [980, 980, 395], "end": [991, 991, 406]})
+    # Not in order. The middles of the first and the last window are 150 bp from the third site: not less than 150.
+    chrom, start = np.array([1, 0, 1, 1, 0, 1]), np.array([450, 790, 0, 250, 600, 150])
+    found = zip(*sites_near(sites, chrom, start, 200, 150, sizes), strict=True)
+    assert sorted(found) == [(0, 1, -95), (2, 3, -50)]
 
 
 def test_the_oracle_is_near_perfect_where_strengths_are_high(truth, tiny, tiny_dataset, tmp_path):

@@ -30,7 +30,7 @@ from scbind.plan.settings import default_options
 
 SMALL = {
     "options": {"channels": 8, "hidden": 8},
-    "sampling": {"examples_per_epoch": 290, "hard": 2.0, "easy": 7.0},
+    "sampling": {"least_examples": 0},
     "epochs": 3,
     "batch_size": 32,
 }
@@ -87,40 +87,70 @@ def test_a_killed_training_resumes_to_the_same_end(tiny, tiny_dataset, tmp_path,
     assert not (tmp_path / "cut" / "scratch").exists()
 
 
-def test_a_killed_training_resumes_after_its_last_epoch_and_not_after_its_best(
-    tiny, tiny_dataset, tmp_path, monkeypatch
-):
-    """The first epoch is the best one, and the training is killed in the fourth."""
-    began, step = [], BindingModule.training_step
+def of_epochs(monkeypatch, auprc: list[float], killed_in: int | None = None) -> list[int]:
+    """Let epochs have these validation AUPRCs, and kill the training in one of them, once; the epochs that begin."""
+    began, step, kills = [], BindingModule.training_step, [killed_in]
 
     def noted(self, batch, number):
         if number == 0:
             began.append(self.current_epoch)
-        if self.current_epoch == 3 and len(began) == 4:
+        if self.current_epoch == kills[0]:
+            kills[0] = None
             raise KeyboardInterrupt
         return step(self, batch, number)
 
     monkeypatch.setattr(BindingModule, "training_step", noted)
-    monkeypatch.setattr("scbind.models.lightning.mean_auprc", lambda *_: 1 / len(began))
+    monkeypatch.setattr("scbind.models.lightning.mean_auprc", lambda *_: auprc[began[-1]])
+    return began
+
+
+@pytest.mark.parametrize("killed_in", [2, 3])
+def test_a_killed_training_resumes_after_its_last_epoch_and_not_after_its_best(
+    tiny, tiny_dataset, tmp_path, monkeypatch, killed_in
+):
+    """The second epoch is the best one, and the training is killed after it; its folder is moved after that."""
+    auprc = [0.3, 0.9, 0.5, 0.4, 0.6]
+    of_epochs(monkeypatch, auprc)
+    whole = run(tiny, tiny_dataset, tmp_path / "whole", epochs=5)
+    began = of_epochs(monkeypatch, auprc, killed_in)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        run(tiny, tiny_dataset, tmp_path, epochs=5)
-    paths = run(tiny, tiny_dataset, tmp_path, epochs=5)
-    assert began == [0, 1, 2, 3, 3, 4]
-    found = [float(row["valid_auprc"]) for row in history(paths[1])]
-    assert found == pytest.approx([1, 1 / 2, 1 / 3, 1 / 5, 1 / 6])
+        run(tiny, tiny_dataset, tmp_path / "cut", epochs=5)
+    (tmp_path / "cut").rename(tmp_path / "moved")
+    resumed = run(tiny, tiny_dataset, tmp_path / "moved", epochs=5)
+    assert began == [*range(killed_in + 1), *range(killed_in, 5)]
+    assert [path.read_bytes() for path in resumed] == [path.read_bytes() for path in whole]
+
+
+def test_a_training_that_had_ended_early_does_not_go_on(tiny, tiny_dataset, tmp_path, monkeypatch):
+    """It is killed between its last epoch and the files that it writes."""
+    auprc = [0.5, 0.3, 0.2, 0.9, 0.9]
+    of_epochs(monkeypatch, auprc)
+    whole = run(tiny, tiny_dataset, tmp_path / "whole", epochs=5, patience=2)
+    began = of_epochs(monkeypatch, auprc)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(
+            "scbind.models.training.write_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        run(tiny, tiny_dataset, tmp_path / "cut", epochs=5, patience=2)
+    resumed = run(tiny, tiny_dataset, tmp_path / "cut", epochs=5, patience=2)
+    assert began == [0, 1, 2]
+    assert [path.read_bytes() for path in resumed] == [path.read_bytes() for path in whole]
 
 
 def test_of_epochs_with_the_same_auprc_the_last_is_kept(tiny, tiny_dataset, tmp_path, monkeypatch, capfd):
     """With one bound validation window, the AUPRC may be 1 from the first epoch on."""
-    monkeypatch.setattr("scbind.models.lightning.mean_auprc", lambda *_: 1.0)
-    paths = run(tiny, tiny_dataset, tmp_path / "equal", epochs=4, patience=1)
-    assert len(history(paths[1])) == 4
-    given = iter([0.1, 0.5, 0.4, 0.5])
-    monkeypatch.setattr("scbind.models.lightning.mean_auprc", lambda *_: next(given))
-    kept = run(tiny, tiny_dataset, tmp_path / "unlike", epochs=4, patience=4)
-    assert weights(kept[0]).keys() == weights(paths[0]).keys()
-    assert kept[0].read_bytes() == paths[0].read_bytes(), "the fourth epoch of both"
-    assert "best validation AUPRC 0.5000" in capfd.readouterr().err
+    kept = {}
+    for name, auprc in (
+        ("equal", [1.0] * 4),
+        ("last", [0.1, 0.5, 0.4, 0.5]),
+        ("first", [0.5, 0.49999, 0.1, 0.2]),
+    ):
+        of_epochs(monkeypatch, auprc)
+        paths = run(tiny, tiny_dataset, tmp_path / name, epochs=4, patience=3 - 2 * (name == "equal"))
+        assert len(history(paths[1])) == 4
+        kept[name] = paths[0].read_bytes()
+        assert f"best validation AUPRC {max(auprc):.4f}" in capfd.readouterr().err
+    assert kept["equal"] == kept["last"] != kept["first"]
 
 
 def cut_short(monkeypatch, *arguments, **settings):

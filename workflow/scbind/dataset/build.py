@@ -13,7 +13,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
-from scbind.dataset.codes import BOUND, NOT_ASSAYED
+from scbind.dataset.codes import BOUND, FEW_BOUND, NOT_ASSAYED
 from scbind.dataset.labels import assay_table, grid_windows, join_labels, label_windows
 from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows, similar_lines
 from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID, assign_splits
@@ -257,24 +257,26 @@ def _take_out_seen(split: np.ndarray, name: str, facts: Mapping, lines: list[str
 
 
 def _count_bound(tfs: list[str], labels: np.ndarray, split: np.ndarray) -> dict[str, int]:
-    """Bound training windows of each TF. Warnings say which TFs have none in training or validation.
+    """Bound training windows of each TF. Warnings say which TFs have none, or few in validation.
 
-    Raises :class:`InputError` if no TF has any in training, or none of the others has any in validation.
+    Raises :class:`InputError` if no TF has any in training, or none of those that have has any in validation.
     """
     train, valid = (_bound_in(part, labels, split) for part in (TRAIN, VALID))
     for tf, count in zip(tfs, train, strict=True):
         if count == 0:
             say(f"WARNING {tf}: no bound window in the training split; it is not modelled")
-    for part, bound, what in (
-        ("train", train, "training"),
-        ("valid", np.minimum(train, valid), "validation"),
-    ):
-        if not bound.any():
-            problem = f"no TF has a bound {what} window"
-            raise InputError("config", problem, f"widen splits.{part}", f"splits.{part}")
-    if lacking := [tf for tf, *counts in zip(tfs, train, valid, strict=True) if counts[0] and not counts[1]]:
-        problem = "no bound window in the validation split, so scbind will abstain; widen splits.valid"
-        say(f"WARNING {', '.join(lacking)}: {problem}")
+    if not train.any():
+        problem = "no TF has a bound training window"
+        raise InputError("config", problem, "widen splits.train", "splits.train")
+    if not valid[train > 0].any():
+        problem = "no TF with a bound training window has a bound validation window"
+        raise InputError("config", problem, "widen splits.valid", "splits.valid")
+    few = [f"{tf} ({valid[row]})" for row, tf in enumerate(tfs) if train[row] and valid[row] < FEW_BOUND]
+    if few:
+        problem = (
+            f"fewer than {FEW_BOUND} bound validation windows, so scbind will abstain; widen splits.valid"
+        )
+        say(f"WARNING {', '.join(few)}: {problem}")
     return dict(zip(tfs, train.tolist(), strict=True))
 
 

@@ -50,7 +50,7 @@ def tf_folds(matrices: Mapping[str, np.ndarray], folds: int, seed: int) -> list[
 def hide_tfs(data: TrainingSet, tfs: Sequence[str]) -> TrainingSet:
     """Return the dataset without the labels of some TFs; windows of a line without any other TF are ``UNUSED``.
 
-    Raises :class:`InputError` if no TF is left.
+    Raises :class:`InputError` if no TF with a bound training window is left.
     """
     columns = [column for column, tf in enumerate(data.tfs) if tf not in set(tfs)]
     if len(columns) == len(data.tfs):
@@ -58,6 +58,9 @@ def hide_tfs(data: TrainingSet, tfs: Sequence[str]) -> TrainingSet:
     if not columns:
         raise InputError("config", "no TF is left to train on", "use more folds, or 0", PLACE)
     left = [data.tfs[column] for column in columns]
+    if not any(data.manifest["bound_train"][tf] for tf in left):
+        problem = f"no TF is left that has a bound training window (without one: {', '.join(left)})"
+        raise InputError("config", problem, "use more folds, or 0", PLACE)
     manifest = data.manifest | {
         "tfs": left,
         "assayed": [[row[column] for column in columns] for row in data.manifest["assayed"]],

@@ -14,10 +14,10 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
+from scbind.dataset.codes import FEW_BOUND
 from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.genome import Genome
-from scbind.models.abstention import FEW_BOUND
 from scbind.models.metrics import depth_that_keeps
 
 METRIC_COLUMNS = [

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from scbind.dataset.codes import BOUND
+from scbind.dataset.codes import BOUND, FEW_BOUND
 from scbind.formats.evidence import CHIP, DESCRIBED
 from scbind.models.metrics import depth_that_keeps, least_auprc, ranking_metrics
 
-FEW_BOUND = 10  # with fewer bound windows, the accuracy of a TF is unknown
 LOW, HIGH = 0.1, 0.5  # AUPRC limits: the level of a TF is low below LOW, high at HIGH or above
 # Fraction of its AUPRC at full depth that a TF must keep in a cell. Single cells are far shallower than the bulk tracks
 # of validation, so every TF loses accuracy. At one half, most of the validated accuracy remains.

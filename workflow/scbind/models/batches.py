@@ -5,6 +5,7 @@ A training batch depends only on (seed, epoch, batch number), so any number of l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,6 @@ from scbind.dataset.splits import TRAIN, VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.thinning import make_salt
 
-# Examples of an epoch, if the data have fewer: windows are then drawn several times, with other shifts and depths. A TF
-# with 51 bound windows alone would get 5 steps per epoch, and learn nothing (docs/notebooks/network.md).
-LEAST_EXAMPLES = 10_000
-
 
 @dataclass(frozen=True)
 class Sampling:
@@ -31,8 +28,11 @@ class Sampling:
     Attributes
     ----------
     examples_per_epoch
-        Maximum number of examples in an epoch. If there are fewer than ``LEAST_EXAMPLES``, and than this, they are
-        drawn several times.
+        Maximum number of examples in an epoch.
+    least_examples
+        Number of examples in an epoch if the data have fewer (at most ``examples_per_epoch``). Windows are then drawn
+        several times, with other shifts and depths. A TF with 51 bound windows, alone in a model, would otherwise get 5
+        steps per epoch, and learn hardly anything (docs/notebooks/network.md).
     hard, easy
         Negatives per positive. A negative is not bound by any TF in this line. It is *hard* if the window is open in
         this line, or bound in another line for which it is a training window. Otherwise it is *easy*. Many easy
@@ -53,6 +53,7 @@ class Sampling:
     """
 
     examples_per_epoch: int = 60_000
+    least_examples: int = 10_000
     hard: float | None = 4.0
     easy: float = 20.0
     jitter: int = 20
@@ -95,10 +96,10 @@ class Pools:
                 part.append(line * n + window + begin)
         return cls(tuple(np.sort(np.concatenate(part)) for part in parts), n)
 
-    def draws(self, sampling: Sampling) -> int:
-        """Number of times that the examples of an epoch are drawn (:meth:`wanted`)."""
-        least = min(LEAST_EXAMPLES, sampling.examples_per_epoch)
-        return max(1, round(least / max(1, sum(self.wanted(sampling)))))
+    def examples(self, sampling: Sampling) -> int:
+        """Number of examples in an epoch."""
+        once = sum(self.wanted(sampling))
+        return max(once, min(sampling.least_examples, sampling.examples_per_epoch)) if once else 0
 
     def wanted(self, sampling: Sampling) -> tuple[int, int, int]:
         """Number of bound, hard and easy examples in a draw, in which no window comes twice."""
@@ -214,10 +215,10 @@ class BindingData(pl.LightningDataModule):
         self.data, self.sampling, self.bin_bp = data, sampling, bin_bp
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.pools = Pools.of(data)
-        sizes, draws = self.pools.wanted(sampling), self.pools.draws(sampling)
-        self.batches_per_epoch = -(-draws * sum(sizes) // batch_size)
+        sizes, number = self.pools.wanted(sampling), self.pools.examples(sampling)
+        self.batches_per_epoch = -(-number // batch_size)
         said = "examples per epoch: {:,} bound, {:,} open or bound elsewhere, {:,} others".format(*sizes)
-        say(said if draws == 1 else f"{said}, {draws} times")
+        say(said if number == sum(sizes) else f"{said}; drawn {number / sum(sizes):.1f} times")
         # the mean weight is 1, so the loss of a batch is divided by its size only
         line, window, weight = draw_windows(data, VALID, valid_windows, seed)
         self.valid = line, window, weight / weight.mean()
@@ -249,15 +250,26 @@ class BindingData(pl.LightningDataModule):
 
 
 def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:
-    """Draw the examples of an epoch, shuffled: int64 (examples, 2), columns line and window."""
-    sizes = pools.wanted(sampling)
-    drawn = [
-        pool[rng.choice(len(pool), size, replace=False)]
-        for _ in range(pools.draws(sampling))
-        for pool, size in zip(pools.each, sizes, strict=True)
-    ]
-    examples = np.stack(np.divmod(np.concatenate(drawn), pools.n_windows), axis=1)
+    """Draw the examples of an epoch, shuffled: int64 (examples, 2), columns line and window.
+
+    If the epoch has more examples than one draw (:meth:`Pools.wanted`), windows are drawn again; of the last draw, only
+    a part may be used.
+    """
+    sizes, number = pools.wanted(sampling), pools.examples(sampling)
+    drawn = [_draw_once(pools, sizes, rng) for _ in range(-(-number // max(1, sum(sizes))))]
+    if len(drawn) > 1:
+        rng.shuffle(drawn[-1])
+    pairs = np.concatenate(drawn)[:number] if drawn else np.zeros(0, np.int64)
+    examples = np.stack(np.divmod(pairs, pools.n_windows), axis=1)
     return examples[rng.permutation(len(examples))]
+
+
+def _draw_once(pools: Pools, sizes: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    """Draw ``sizes`` pairs of the pools, none of them twice: int64 (pairs,)."""
+    chosen = [
+        pool[rng.choice(len(pool), size, replace=False)] for pool, size in zip(pools.each, sizes, strict=True)
+    ]
+    return np.concatenate(chosen)
 
 
 def thinned(

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from scbind.core.runlog import say
@@ -21,12 +21,38 @@ AVERAGING = 0.99
 def keep_states(state: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
     """Make the callbacks that save the state of the best epoch and of the last one in the folder ``state``.
 
-    The last one has a callback of its own. With ``save_last``, that of the best epoch saves ``last.ckpt`` only in
-    epochs that are the best so far (Lightning 2.6), so a killed training would lose all epochs after these.
+    They must be in this order, so that the state of the last epoch has the score of the best one. The last one has a
+    callback of its own: with ``save_last``, that of the best epoch saves ``last.ckpt`` only in epochs that are the best
+    so far (Lightning 2.6), so a killed training would lose all epochs after these.
     """
     each_epoch = {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = ModelCheckpoint(state, "best", monitor=SCORE, mode="max", **each_epoch)
-    return best, ModelCheckpoint(state, "last", **each_epoch)
+    best = _Kept(state, "best", monitor=SCORE, mode="max", **each_epoch)
+    return best, _Kept(state, "last", **each_epoch)
+
+
+class _Kept(ModelCheckpoint):
+    """A checkpoint that knows its best epoch after its folder was moved, too."""
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Continue with the state of a checkpoint, whose paths may be those of another place."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath, Path(path).name)) if path else path
+
+        paths = {name: here(value) for name, value in state_dict.items() if name.endswith("_path")}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "dirpath": self.dirpath, "best_k_models": scores})
+
+
+class Patience(EarlyStopping):
+    """Stops a training after ``patience`` epochs without an equal or better validation AUPRC."""
+
+    def __init__(self, patience: int):
+        super().__init__(SCORE, mode="max", patience=patience)
+
+    def on_train_start(self, trainer, module) -> None:
+        """Stop a resumed training that had ended before it was killed, which Lightning does not save."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 def make_trainer(

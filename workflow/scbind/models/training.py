@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
 
 from scbind import __version__
 from scbind.core.devices import choose_device, lacks_gpu_memory
@@ -30,9 +29,9 @@ from scbind.formats.motifs import read_motifs
 from scbind.models.base import FORMAT
 from scbind.models.batches import BindingData, Sampling
 from scbind.models.checkpoint import read_archive
-from scbind.models.lightning import SCORE, BindingModule
+from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import write_model
-from scbind.models.trainer import History, keep_states, make_trainer
+from scbind.models.trainer import History, Patience, keep_states, make_trainer
 
 RESUMED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
 SMALLEST_BATCH = 8  # if even this does not fit into GPU memory, smaller batches do not help
@@ -42,6 +41,7 @@ SAMPLING = {  # defaults of each architecture for drawing examples
     # jitter of 20 bp, one strand, full depth
     "scfan": {
         "examples_per_epoch": 20_000,
+        "least_examples": 0,
         "hard": None,
         "easy": 1.0,
         "jitter": 20,
@@ -62,8 +62,8 @@ class TrainOptions:
     sampling
         Fields of :class:`scbind.models.batches.Sampling` that differ from the defaults of the architecture.
     epochs, batch_size, patience
-        Maximum number of epochs; examples per step; training stops after ``patience`` epochs without a better
-        validation AUPRC.
+        Maximum number of epochs; examples per step; training stops after ``patience`` epochs
+        without an equal or better validation AUPRC.
     learning_rate, weight_decay
         Settings of the optimiser. ``learning_rate`` is the maximum of the schedule.
     valid_windows
@@ -197,8 +197,7 @@ def _fit(
     if last:
         say(f"resuming from {last}")
     (best, kept), record = keep_states(state), History()
-    stop = EarlyStopping(SCORE, mode="max", patience=options.patience)
-    callbacks = [stop, record, best, kept]
+    callbacks = [Patience(options.patience), record, best, kept]
     trainer = make_trainer(options.architecture, *device, precision, options.epochs, callbacks)
     try:
         trainer.fit(module, batches, ckpt_path=last, weights_only=True)
@@ -207,7 +206,7 @@ def _fit(
             raise
         return False
     if trainer.is_global_zero:  # only one process writes
-        say(f"best validation AUPRC {max(row['valid_auprc'] for row in record.rows):.4f}")
+        say(f"best validation AUPRC {float(best.best_model_score):.4f}")
         _write_outputs(files, record.rows, best.best_model_path)
     return True
 

@@ -16,13 +16,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scbind.core.errors import InputError
 from scbind.core.files import AGAIN, atomic, read_json, read_result
 from scbind.core.runlog import say
+from scbind.dataset.codes import FEW_BOUND
 from scbind.discovery.nearest import SIMILAR
 from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.pooled import has_calibration, pooled_calibration
 from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, LIKELY
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.formats.evidence import MOTIF
-from scbind.models.abstention import FEW_BOUND, reliability_table
+from scbind.models.abstention import reliability_table
 from scbind.report.accuracy import calibration_sentences, model_calibration, with_interval
 from scbind.report.accuracy import comparison as comparison_of
 from scbind.report.tables import number

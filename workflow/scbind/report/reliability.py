@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from scbind.dataset.codes import FEW_BOUND
 from scbind.formats.evidence import MOTIF
-from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
+from scbind.models.abstention import ABSTAIN_GAIN, HIGH, LOW
 from scbind.report.read import Inputs
 from scbind.report.tables import DEPTH, number
 
