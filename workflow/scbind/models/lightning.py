@@ -11,10 +11,6 @@ from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.models.base import build_network
 from scbind.models.metrics import ranking_metrics
 
-# The training keeps the epoch with the highest score: its validation AUPRC and, of equal ones, the later epoch. With
-# one bound validation window, the AUPRC may be 1 from the first epoch on.
-SCORE = "valid_score"
-LATER = 1e-6  # added over all epochs
 CHECK_EVERY = 50  # on a GPU, the loss is checked once in this many steps
 
 
@@ -133,9 +129,7 @@ class BindingModule(pl.LightningModule):
             seen = [batch for part in everyone for batch in part]
         logits, labels, weight = (torch.cat(parts).numpy() for parts in zip(*seen, strict=True))
         self._valid.clear()
-        auprc = mean_auprc(labels, logits, weight)
-        self.log("valid_auprc", auprc, sync_dist=True)
-        self.log(SCORE, auprc + LATER * self.current_epoch / self.trainer.max_epochs, sync_dist=True)
+        self.log("valid_auprc", mean_auprc(labels, logits, weight), sync_dist=True)
 
     def configure_optimizers(self):
         """AdamW with warm-up and decay of the learning rate, or plain Adam as published for scFAN."""

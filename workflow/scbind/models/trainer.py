@@ -10,12 +10,12 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from scbind.core.runlog import say
-from scbind.models.lightning import SCORE
 
 # Decay of the moving average of the weights, about 100 steps. Validation and the model file use the averaged weights.
 # Without this, a few hundred bound validation windows make an early epoch look best by chance, before the learning rate
 # has come down.
 AVERAGING = 0.99
+TIE = 1e-6  # larger than the rounding error of an AUPRC, which is float32
 
 
 def keep_states(state: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
@@ -26,12 +26,20 @@ def keep_states(state: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
     so far (Lightning 2.6), so a killed training would lose all epochs after these.
     """
     each_epoch = {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = _Kept(state, "best", monitor=SCORE, mode="max", **each_epoch)
+    best = _Kept(state, "best", monitor="valid_auprc", mode="max", **each_epoch)
     return best, _Kept(state, "last", **each_epoch)
 
 
 class _Kept(ModelCheckpoint):
-    """A checkpoint that knows its best epoch after its folder was moved, too."""
+    """A checkpoint of which the last of equally good epochs is the best, and that knows it in another folder, too."""
+
+    def check_monitor_top_k(self, trainer, current=None) -> bool:
+        """Whether an epoch is at least as good as the best so far.
+
+        With one bound validation window, the AUPRC may be 1 from the first epoch on.
+        """
+        best = self.best_k_models.get(self.kth_best_model_path)
+        return super().check_monitor_top_k(trainer, current) or (best is not None and bool(current == best))
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Continue with the state of a checkpoint, whose paths may be those of another place."""
@@ -48,7 +56,7 @@ class Patience(EarlyStopping):
     """Stops a training after ``patience`` epochs without an equal or better validation AUPRC."""
 
     def __init__(self, patience: int):
-        super().__init__(SCORE, mode="max", patience=patience)
+        super().__init__("valid_auprc", mode="max", patience=patience, min_delta=-TIE)
 
     def on_train_start(self, trainer, module) -> None:
         """Stop a resumed training that had ended before it was killed, which Lightning does not save."""
