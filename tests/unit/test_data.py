@@ -92,7 +92,7 @@ def test_enough_examples_are_drawn_once(data):
         drawn = draw_examples(pools, Sampling(least_examples=least), np.random.default_rng(0))
         assert len(np.unique(drawn, axis=0)) == len(drawn) == once
     none = replace(pools, each=(pools.each[0][:0], *pools.each[1:]))
-    assert none.examples(Sampling()) == len(draw_examples(none, Sampling(), np.random.default_rng(0))) == 0
+    assert none.n_examples(Sampling()) == len(draw_examples(none, Sampling(), np.random.default_rng(0))) == 0
 
 
 def test_epochs_differ_and_repeat(data):

@@ -16,7 +16,7 @@ MERGED = 100  # bp; sites of one factor that are closer than this give one ChIP-
 MISSED, SPURIOUS = 0.05, 0.03  # false negatives and false positives, as fractions of the peaks
 SUMMIT_SD = 20  # bp, sd of the positions of summits around the site
 PEAK_REACH = (125, 176)  # bp from the summit to either end of a peak, half-open range
-MEAN_REACH = (PEAK_REACH[0] + PEAK_REACH[1] - 1) / 2  # bp, its mean
+MEAN_REACH = (PEAK_REACH[0] + PEAK_REACH[1] - 1) / 2  # bp from the summit to either end, mean
 
 
 def open_elements(rng, genome: SimulatedGenome, activity: pd.DataFrame) -> pd.DataFrame:

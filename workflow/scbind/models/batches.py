@@ -96,7 +96,7 @@ class Pools:
                 part.append(line * n + window + begin)
         return cls(tuple(np.sort(np.concatenate(part)) for part in parts), n)
 
-    def examples(self, sampling: Sampling) -> int:
+    def n_examples(self, sampling: Sampling) -> int:
         """Number of examples in an epoch."""
         once = sum(self.wanted(sampling))
         return max(once, min(sampling.least_examples, sampling.examples_per_epoch)) if once else 0
@@ -215,7 +215,7 @@ class BindingData(pl.LightningDataModule):
         self.data, self.sampling, self.bin_bp = data, sampling, bin_bp
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         self.pools = Pools.of(data)
-        sizes, number = self.pools.wanted(sampling), self.pools.examples(sampling)
+        sizes, number = self.pools.wanted(sampling), self.pools.n_examples(sampling)
         self.batches_per_epoch = -(-number // batch_size)
         said = "examples per epoch: {:,} bound, {:,} open or bound elsewhere, {:,} others".format(*sizes)
         say(said if number == sum(sizes) else f"{said}; drawn {number / sum(sizes):.1f} times")
@@ -255,7 +255,7 @@ def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) ->
     If the epoch has more examples than one draw (:meth:`Pools.wanted`), windows are drawn again; of the last draw, only
     a part may be used.
     """
-    sizes, number = pools.wanted(sampling), pools.examples(sampling)
+    sizes, number = pools.wanted(sampling), pools.n_examples(sampling)
     drawn = [_draw_once(pools, sizes, rng) for _ in range(-(-number // max(1, sum(sizes))))]
     if len(drawn) > 1:
         rng.shuffle(drawn[-1])
