@@ -68,14 +68,22 @@ def open_elements(folder: Path, cells: pd.DataFrame) -> sparse.csr_matrix:
     return matrix.astype(np.float32)
 
 
-def measure(cohort: Cohort, seed: int) -> dict:
-    """Simulate a cohort and find its populations."""
+def simulated(cohort: Cohort, seed: int) -> tuple[pd.DataFrame, sparse.csr_matrix, sparse.csr_matrix]:
+    """Simulate a cohort: its cells; the elements in which each has insertions, and those that are truly open in it.
+
+    Both are csr (cells, elements).
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         simulate_cohort(folder, cohort, cell_seed=seed)
         cells = pd.read_csv(folder / "truth/cells.tsv", sep="\t", keep_default_na=False)
         cells = cells[cells["is_cell"] == 1].reset_index(drop=True)
-        matrix = open_elements(folder, cells)
+        return cells, open_elements(folder, cells), sparse.load_npz(folder / "truth/open.npz")
+
+
+def measure(cohort: Cohort, seed: int) -> dict:
+    """Simulate a cohort and find its populations."""
+    cells, matrix, _ = simulated(cohort, seed)
     begin = time.time()
     found = populations_of(matrix, cells["sample"].to_numpy())
     return judge(found, cells) | {"seconds": round(time.time() - begin)}
@@ -109,20 +117,15 @@ def judge(leaves: list, cells: pd.DataFrame) -> dict:
     return {name: float(v) if isinstance(v, np.floating) else v for name, v in found.items()}
 
 
-def known(cohort: Cohort, seed: int) -> dict:
+def classified(cohort: Cohort, seed: int) -> dict:
     """Classify the cells of a cohort by the true states and open elements of the other cells: F1 of the stem-like ones.
 
     In a cell, elements are seen open at one rate if they are truly open in it, and at another if not. P(open) of an
     element in a state is the fraction of the other cells of the state in which it is truly open. The prior of a state
     is its fraction of the cells.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        simulate_cohort(folder, cohort, cell_seed=seed)
-        cells = pd.read_csv(folder / "truth/cells.tsv", sep="\t", keep_default_na=False)
-        cells = cells[cells["is_cell"] == 1].reset_index(drop=True)
-        seen = open_elements(folder, cells).toarray() > 0
-        is_open = sparse.load_npz(folder / "truth/open.npz").toarray().astype(bool)
+    cells, matrix, truly = simulated(cohort, seed)
+    seen, is_open = matrix.toarray() > 0, truly.toarray().astype(bool)
     seen_if = {
         value: (seen & (is_open == value)).sum(axis=1) / (is_open == value).sum(axis=1) for value in (0, 1)
     }
@@ -213,11 +216,16 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     cases = [(n, share, seed) for n in args.cells for share in (*args.shares, 0.0) for seed in args.seeds]
     if args.known:
-        cases = [case for case in cases if case[1]]
         show(
             [
-                {"cells": n, "share": share, "seed": seed, **known(Cohort(n_cells=n, stem_share=share), seed)}
+                {
+                    "cells": n,
+                    "share": share,
+                    "seed": seed,
+                    **classified(Cohort(n_cells=n, stem_share=share), seed),
+                }
                 for n, share, seed in cases
+                if share
             ]
         )
         return

@@ -10,7 +10,7 @@ import pytest
 from scbind.core.errors import InputError
 from scbind.dataset.build import _bound_in, _depth, build_dataset
 from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
-from scbind.dataset.splits import TEST, TRAIN, UNUSED
+from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID
 from scbind.dataset.trainingset import TrainingSet
 
 
@@ -252,12 +252,13 @@ def test_positions_are_not_copied_for_the_depth(data):
 
 def test_bound_windows_are_counted_in_blocks(data):
     labels, splits = np.asarray(data.labels), np.asarray(data.splits)
-    expected = [(labels[..., tf][splits == TRAIN] == BOUND).sum() for tf in range(2)]
+    parts = TRAIN, VALID
+    expected = [[(labels[..., tf][splits == part] == BOUND).sum() for tf in range(2)] for part in parts]
     for block in (1_000_000, 7):
-        assert _bound_in(TRAIN, labels, splits, block).tolist() == expected
+        assert _bound_in(parts, labels, splits, block).tolist() == expected
     many = np.zeros((1, 200_000, 20), np.int8)
     tracemalloc.start()
-    _bound_in(TRAIN, many, np.full((1, 200_000), TRAIN, np.uint8), block=1000)
+    _bound_in(parts, many, np.full((1, 200_000), TRAIN, np.uint8), block=1000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < many.nbytes / 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -261,7 +261,7 @@ def _count_bound(tfs: list[str], labels: np.ndarray, split: np.ndarray) -> dict[
 
     Raises :class:`InputError` if no TF has any in training, or none of those that have has any in validation.
     """
-    train, valid = (_bound_in(part, labels, split) for part in (TRAIN, VALID))
+    train, valid = _bound_in((TRAIN, VALID), labels, split)
     for tf, count in zip(tfs, train, strict=True):
         if count == 0:
             say(f"WARNING {tf}: no bound window in the training split; it is not modelled")
@@ -280,14 +280,20 @@ def _count_bound(tfs: list[str], labels: np.ndarray, split: np.ndarray) -> dict[
     return dict(zip(tfs, train.tolist(), strict=True))
 
 
-def _bound_in(part: int, labels: np.ndarray, split: np.ndarray, block: int = 1_000_000) -> np.ndarray:
-    """Bound windows of each TF in a split, over all lines, int64 (TFs,); ``block`` windows in memory at a time."""
-    total = np.zeros(labels.shape[2], dtype=np.int64)
+def _bound_in(
+    parts: Sequence[int], labels: np.ndarray, split: np.ndarray, block: int = 1_000_000
+) -> np.ndarray:
+    """Bound windows of each TF in some splits, over all lines: int64 (parts, TFs).
+
+    The labels are read once, with ``block`` windows in memory at a time.
+    """
+    total = np.zeros((len(parts), labels.shape[2]), dtype=np.int64)
     for row in range(len(labels)):
         for begin in range(0, labels.shape[1], block):
             rows = slice(begin, begin + block)
-            bound = (labels[row, rows] == BOUND) & (split[row, rows] == part)[:, None]
-            total += bound.sum(axis=0)
+            bound, here = labels[row, rows] == BOUND, split[row, rows]
+            for number, part in enumerate(parts):
+                total[number] += bound[here == part].sum(axis=0)
     return total
 
 

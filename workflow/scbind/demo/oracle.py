@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from scbind.core.files import write_table
 from scbind.dataset.trainingset import TrainingSet
-from scbind.demo.simulate_sites import PEAK_REACH, SUMMIT_SD
+from scbind.demo.simulate_sites import PEAK_REACH, SUMMIT_SD, centre_of
 from scbind.demo.truthfiles import Truth
 from scbind.evaluation.evaluate import kinds_beside_given, score_test_windows, write_curves
 from scbind.evaluation.registry import ORACLE
@@ -84,7 +84,7 @@ def sites_near(
     middle of the site to that of the window: (pairs,) each.
     """
     of_site = pd.Index(sizes.names).get_indexer(sites["chrom"])
-    centre = (sites["start"].to_numpy() + sites["end"].to_numpy()) // 2 + sizes.offsets[of_site]
+    centre = centre_of(sites) + sizes.offsets[of_site]
     middle = sizes.offsets[chrom] + start + width // 2
     order = np.argsort(middle, kind="stable")
     first = np.searchsorted(middle[order], centre - reach, side="right")

@@ -119,7 +119,7 @@ def chip_peaks(rng, genome: SimulatedGenome, sites: pd.DataFrame, openness: pd.S
     without = elements[is_open & ~elements["element"].isin(bound["element"]).to_numpy()]
     n_spurious = round(SPURIOUS * len(bound))
     spurious = without.iloc[rng.permutation(len(without))[: 4 * n_spurious + 2]]
-    centres = [_centre(bound), _centre(weak), _centre(spurious) + rng.integers(-80, 81, len(spurious))]
+    centres = [centre_of(bound), centre_of(weak), centre_of(spurious) + rng.integers(-80, 81, len(spurious))]
     signals = [signal, 4 * rng.lognormal(0, 0.4, len(weak)), 4 * rng.lognormal(0, 0.4, len(spurious))]
     strict = [~missed, np.zeros(len(weak), bool), np.arange(len(spurious)) < n_spurious]
     centre, signal, strict = np.concatenate(centres), np.concatenate(signals), np.concatenate(strict)
@@ -129,7 +129,8 @@ def chip_peaks(rng, genome: SimulatedGenome, sites: pd.DataFrame, openness: pd.S
     return table[strict[table.index]], table
 
 
-def _centre(table: pd.DataFrame) -> np.ndarray:
+def centre_of(table: pd.DataFrame) -> np.ndarray:
+    """Return the middle of each row with the columns start and end: int64 (rows,)."""
     return (table["start"].to_numpy() + table["end"].to_numpy()) // 2
 
 
