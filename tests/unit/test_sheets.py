@@ -777,6 +777,34 @@ def test_keys_in_another_order_are_the_same_configuration():
             "in motifs.aliases: {Etv1-4-5: 'Etv1/4/5'}",
         ),
         ({"motif_tfs": "all", "options": {"strangers": 0}}, {}, "strangers is 0"),
+        (
+            {"pretrained": STARTER, "architecture": "scfan"},
+            {},
+            "key models.m.pretrained: scfan has no weights that its TFs share; use the architecture scbind",
+        ),
+        (
+            {"pretrained": STARTER, "options": {"units": 8, "members": 1}},
+            {},
+            "key models.m.options.members: the network of a model with pretrained has the options of the pretrained",
+        ),
+        (
+            {"pretrained": STARTER},
+            {"evaluate": {"left_out_tfs": 2}},
+            "key evaluate.left_out_tfs: the pretrained model of m may have seen the TFs that are left out; use 0, or",
+        ),
+        (
+            {"pretrained": STARTER, "bundle": STARTER},
+            {},
+            "key models.m.pretrained: has no effect on a model that is given by a bundle",
+        ),
+        (
+            {"pretrained": STARTER},
+            {"dataset": {"window": 100}},
+            "reads windows of 200 in 1000 bp, this run has 100",
+        ),
+        ({"pretrained": "nowhere.scbind.zip"}, {}, "key models.m.pretrained: "),
+        ({"pretrained": __file__}, {}, "test_sheets.py: not a bundle, or cut off"),
+        ({"pretrained": STARTER, "motif_tfs": ["GATA1", "ctcf"]}, {}, "ctcf has ChIP-seq in the sheet"),
     ],
 )
 def test_motif_tfs_that_cannot_be_predicted_are_refused(project, model, more, says):

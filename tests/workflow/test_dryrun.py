@@ -487,6 +487,16 @@ def test_a_model_with_motif_tfs_is_trained_and_then_extended(project):
     assert jobs["choose_motif_tfs"] == jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
 
 
+def lay_outputs(project, text):
+    """Make the outputs of planned jobs, empty."""
+    for output in re.findall(r"^    output: (.*)$", text, re.M):
+        for name in (each.split(" (")[0] for each in output.split(", ")):
+            if name in ("results/dataset", "resources/demo/truth"):
+                (project.folder / name).mkdir(parents=True)
+            else:
+                lay(project, {name: ""})
+
+
 def test_names_are_checked_before_the_training_and_others_need_no_new_one(project):
     target = "--", "results/models/scbind/model.safetensors"
 
@@ -496,12 +506,7 @@ def test_names_are_checked_before_the_training_and_others_need_no_new_one(projec
     text = project.snakemake("--dry-run", *asked("HNF4A")).stdout
     trained = text.partition("rule train_shared_model:")[2].partition("output:")[0]
     assert "results/models/scbind/motif_tfs.npz" in trained
-    for output in re.findall(r"^    output: (.*)$", text, re.M):  # all are there, empty
-        for name in (each.split(" (")[0] for each in output.split(", ")):
-            if name in ("results/dataset", "resources/demo/truth"):
-                (project.folder / name).mkdir(parents=True)
-            else:
-                lay(project, {name: ""})
+    lay_outputs(project, text)
     project.snakemake("--touch", "--forceall", *asked("HNF4A"))
     assert project.jobs(*asked("HNF4A")) == {}
     assert project.jobs(*asked("HNF4A", "FOS")) == {"choose_motif_tfs": 1, "add_motif_tfs": 1}
@@ -514,6 +519,31 @@ def test_a_model_can_be_trained_so_that_tfs_are_added_later(project):
     models = {"scbind": {"options": {"strangers": 0.25}}}
     jobs = project.jobs("--configfile", project.edited("models", models), "--", "train")
     assert jobs["choose_motif_tfs"] == jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
+
+
+def test_a_training_that_starts_from_a_bundle_is_done_again_if_the_bundle_changes(project):
+    """Also if the new file is older. The dataset reads it, too: windows that it saw are not held out."""
+    bundle = project.folder / "base.scbind.zip"
+    shutil.copy(project.root / "resources/models/starter.scbind.zip", bundle)
+
+    def asked(**model):
+        return "--configfile", project.edited("models", {"scbind": model}), "--", "train"
+
+    target = asked(pretrained=str(bundle))
+    text = project.snakemake("--dry-run", *target).stdout
+    for rule in ("build_dataset", "train_shared_model"):
+        (inputs,) = re.findall(rf"rule {rule}:\n +input: (.*)", text)
+        assert str(bundle) in inputs
+    assert "rule add_motif_tfs:" in text and "rule train_model:" not in text
+    lay_outputs(project, text)
+    project.snakemake("--touch", "--forceall", *target)
+    assert project.jobs(*target) == {}
+    jobs = project.jobs(*asked(options={"strangers": 0.25}))
+    assert {"build_dataset", "train_shared_model"} <= jobs.keys()
+    whole = bundle.read_bytes()
+    bundle.write_bytes(whole[:-1])
+    asked(pretrained=str(bundle))
+    assert "not a bundle, or cut off" in project.snakemake("--dry-run", *target, check=False).stdout
 
 
 def test_tfs_are_added_to_a_given_model_as_it_is_unpacked(project):

@@ -10,6 +10,7 @@ rule build_dataset:
         fragments=expand("results/bulk/{cell_line}/fragments.npy", cell_line=PLAN.tracks),
         peaks=expand("results/bulk/{cell_line}/peaks.narrowPeak", cell_line=PLAN.tracks),
         given=expand("results/models/{model}/bundle.json", model=GIVEN),
+        pretrained=sorted(set(PRETRAINED.values())),
     output:
         folder=directory("results/dataset"),
     log:
@@ -30,7 +31,9 @@ rule build_dataset:
         training=bool(TRAINED),
         geometry=GEOMETRY,
         experiments=EXPERIMENTS,
-        files=lambda wildcards: states(*(row[key] for row in PLAN.chip for key in ("path", "relaxed"))),
+        files=lambda wildcards: states(
+            *(row[key] for row in PLAN.chip for key in ("path", "relaxed")), *sorted(set(PRETRAINED.values()))
+        ),
         code=source_digest("dataset.build", script="build_dataset"),
     script:
         "../scripts/build_dataset.py"

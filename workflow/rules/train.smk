@@ -1,6 +1,7 @@
 # Settings of a model that do not affect its training.
 NOT_OF_TRAINING = (
     "bundle",
+    "pretrained",
     "licence",
     "motifs",
     "motif_tfs",
@@ -69,6 +70,7 @@ use rule train_model as train_shared_model with:
         dataset="results/dataset",
         motifs=lambda wildcards: optional(START_MOTIFS[wildcards.model]),
         released="results/motifs/motifs.npz",
+        pretrained=lambda wildcards: optional(PRETRAINED.get(wildcards.model)),
         # Not read, so other TFs need no new training. But a misspelt one stops the run before the training.
         chosen=ancient("results/models/{model}/motif_tfs.npz"),
     output:
@@ -80,6 +82,8 @@ use rule train_model as train_shared_model with:
         "logs/train_shared_model/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(SHARED),
+    params:
+        files=lambda wildcards: states(PRETRAINED.get(wildcards.model)),
 
 
 # Finds the matrices of the TFs of the motif release that models.*.motif_tfs asks for.

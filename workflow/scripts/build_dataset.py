@@ -5,9 +5,11 @@ with logged(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
     from scbind.dataset.build import LineFiles, build_dataset
+    from scbind.formats.bundlefile import read_about
     from scbind.formats.geometry import Geometry
 
     given = snakemake.input
+    pretrained = {path: read_about(path) for path in given.pretrained}
     files = map(LineFiles, given.tracks, given.peaks, given.facts, given.fragments)
     relaxed = iter(given.relaxed)
     chip = [
@@ -26,5 +28,6 @@ with logged(snakemake.log[0], snakemake.threads):
             name: json.loads(Path(about).read_text())["facts"]
             for name, about in zip(snakemake.params.given, given.given, strict=True)
         },
+        pretrained={f"{about['name']} of {path}": about["facts"] for path, about in pretrained.items()},
         experiments=snakemake.params.experiments,
     )

@@ -15,6 +15,7 @@ with logged(snakemake.log[0], snakemake.threads):
         Path(snakemake.output.weights).with_name("scratch"),
         snakemake.input.motifs or None,
         snakemake.input.get("released"),
+        snakemake.input.get("pretrained") or None,
     )
     folds, hidden = snakemake.params.get("folds"), ()
     if folds:  # the TFs of one fold are left out

@@ -133,6 +133,20 @@ def _is_similar(short: str, long: str) -> bool:
     )
 
 
+def with_pretrained(facts: Mapping) -> list[Mapping]:
+    """Return facts of a model, those of the model that its training started from, and so on.
+
+    Examples
+    --------
+    >>> [each["genome"] for each in with_pretrained({"genome": "hg38", "pretrained": {"genome": "hg19"}})]
+    ['hg38', 'hg19']
+    """
+    found = [facts]
+    while facts := facts.get("pretrained"):
+        found.append(facts)
+    return found
+
+
 def trained_lines(facts: Mapping) -> list[str]:
     """Cell lines on which a model was trained, in the order of its facts.
 

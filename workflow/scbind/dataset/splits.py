@@ -133,15 +133,21 @@ def _part(
             row[near[other.any(axis=1)]] = UNUSED
 
 
-def kinds_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> dict[str, np.ndarray]:
+def kinds_of_holdout(
+    splits: np.ndarray,
+    line: int,
+    window: np.ndarray,
+    elsewhere: tuple[np.ndarray, bool] = (np.zeros(1, dtype=bool), False),
+) -> dict[str, np.ndarray]:
     """What test windows of a line are held out from: by kind, which of them are, bool (windows asked for,).
 
     ``splits`` is the array of :func:`assign_splits`; ``window`` int (windows asked for,). The kinds that occur of:
     ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the locus was trained
-    on, the line was not), ``both`` (neither), ``pair`` (both, but not together).
+    on, the line was not), ``both`` (neither), ``pair`` (both, but not together). ``elsewhere`` are the arguments of
+    :func:`name_kinds` for a model from which a training on these splits started.
     """
-    seen = (splits[:, window] == TRAIN).any(axis=0)
-    return name_kinds(seen, bool((splits[line] == TRAIN).any()))
+    seen = (splits[:, window] == TRAIN).any(axis=0) | elsewhere[0]
+    return name_kinds(seen, bool((splits[line] == TRAIN).any()) or elsewhere[1])
 
 
 def name_kinds(seen: np.ndarray, line_trained: bool) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from scbind.core.devices import enough_gpu_memory
 from scbind.core.files import atomic, read_json, write_table
 from scbind.core.progress import Progress
 from scbind.dataset.codes import BOUND
-from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows, trained_lines
+from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows, trained_lines, with_pretrained
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, UNKNOWN, kinds_of_holdout, name_kinds
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
@@ -128,13 +128,40 @@ def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarra
 
     If it was trained on another assembly, it is not known which windows it saw, and the only kind is ``unknown``.
     """
-    if not is_same_assembly(facts, data.genome.name, data.genome.sequenced):
+    known = _trained_on(data, with_pretrained(facts), line, window)
+    return name_kinds(*known) if known else {UNKNOWN: np.ones(len(window), dtype=bool)}
+
+
+def kinds_by_splits(data: TrainingSet, line: int, window: np.ndarray) -> dict[str, np.ndarray]:
+    """Kinds of holdout (:func:`scbind.dataset.splits.kinds_of_holdout`) for models that are trained on the dataset.
+
+    If one of them starts from a pretrained model, what that was trained on counts for all: the same kind has the same
+    windows for all models. If it was trained on another assembly, the only kind is ``unknown``.
+    """
+    models = [each for facts in data.manifest.get("pretrained", []) for each in with_pretrained(facts)]
+    known = _trained_on(data, models, line, window)
+    if not known:
         return {UNKNOWN: np.ones(len(window), dtype=bool)}
-    trained, context = trained_lines(facts), data.manifest["context"]
+    return kinds_of_holdout(np.asarray(data.splits), line, window, known)
+
+
+def _trained_on(
+    data: TrainingSet, models: Sequence[Mapping], line: int, window: np.ndarray
+) -> tuple[np.ndarray, bool] | None:
+    """What models with these facts were trained on, as :func:`scbind.dataset.splits.name_kinds` takes it.
+
+    ``None`` if one of them was trained on another assembly, so that it is not known.
+    """
+    seen, line_trained = np.zeros(len(window), dtype=bool), False
     where = list(data.genome.sizes.names), data.chrom[window], data.context_start(window)
-    # as for models that are trained here, a locus counts as known if a line was trained on it
-    seen = seen_windows(facts, trained, *where, context, validated=False).any(axis=0)
-    return name_kinds(seen, bool(same_lines(data.lines[line], trained)))
+    for facts in models:
+        if not is_same_assembly(facts, data.genome.name, data.genome.sequenced):
+            return None
+        trained, context = trained_lines(facts), data.manifest["context"]
+        # as for models that are trained here, a locus counts as known if a line was trained on it
+        seen |= seen_windows(facts, trained, *where, context, validated=False).any(axis=0)
+        line_trained |= bool(same_lines(data.lines[line], trained))
+    return seen, line_trained
 
 
 def kinds_beside_given(data: TrainingSet, given: Sequence[str | Path]) -> Kinds | None:
@@ -224,7 +251,7 @@ def score_test_windows(
         - ``auprc_se`` is the standard error of the AUPRC due to sampling; NaN if all windows were scored.
     """
     lines = score_lines(data, predict, folder, model, max_windows, seed)
-    kinds = kinds or partial(kinds_of_holdout, np.asarray(data.splits))
+    kinds = kinds or partial(kinds_by_splits, data)
     rows = [row for scores in lines for row in _figures(data, scores, model, kinds)]
     return pd.DataFrame(rows, columns=METRIC_COLUMNS), ByTF(data, lines)
 

@@ -112,6 +112,18 @@ def read_about(path: str | Path) -> dict:
     return _about(path, _directory(path))
 
 
+def predicts_other_tfs(path: str | Path) -> bool:
+    """Tell whether the model of a bundle was trained to predict TFs that it has not seen; its calibration says so.
+
+    Raises :class:`InputError` as :func:`read_bundle` does.
+    """
+    content = _member(path, *_directory(path)[CALIBRATION])
+    try:
+        return "motif_tfs" in json.loads(content)
+    except DAMAGE as error:
+        raise InputError(path, f"not readable ({said(error)})", AGAIN, CALIBRATION) from error
+
+
 def read_bundle(path: str | Path) -> Bundle:
     """Read and verify a bundle.
 

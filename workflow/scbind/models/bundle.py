@@ -22,6 +22,7 @@ from scbind.formats.bundlefile import (
     METRICS,
     MOTIFS,
     WEIGHTS,
+    read_about,
     write_bundle,
 )
 from scbind.formats.motifs import motif_names, read_motifs
@@ -59,6 +60,7 @@ def make_bundle(
     species: str | None,
     licence: str | None,
     training_data: Sequence[Mapping],
+    pretrained: str | Path | None = None,
 ) -> None:
     """Write the bundle of a model; :mod:`scbind.formats.bundlefile` describes the file.
 
@@ -76,6 +78,8 @@ def make_bundle(
         Species of the training data; licence of the bundle. ``None`` if not stated.
     training_data
         One mapping per file that the model was trained on; see the rule ``make_bundle``.
+    pretrained
+        The bundle from whose weights the training started, if any. What it says about its data and its licence is kept.
 
     Raises
     ------
@@ -94,7 +98,8 @@ def make_bundle(
     rows = [line for line in table[1:] if line.partition("\t")[0] in (name, *comparators)]
     if not any(line.startswith(f"{name}\t") for line in rows):
         raise InputError(files.metrics, f"no row of the model {name}", "evaluate the model again")
-    about = {
+    about = {"pretrained": _described(pretrained)} if pretrained else {}
+    about |= {
         "name": name,
         "version": __version__,
         "genome": facts["genome"],
@@ -113,3 +118,8 @@ def make_bundle(
     }
     write_bundle(output, about, members)
     say(f"{output}: {Path(output).stat().st_size:,} bytes")
+
+
+def _described(bundle: str | Path) -> dict:
+    """What a bundle says about itself, without facts and members. The facts are in those of the model that it began."""
+    return {key: value for key, value in read_about(bundle).items() if key not in ("facts", "members")}

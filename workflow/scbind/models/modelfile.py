@@ -82,7 +82,11 @@ def read_model(path: str | Path) -> dict:
 
     Raises :class:`InputError` if the file is damaged, a fact is absent or has a wrong type, or a weight is not finite.
     """
-    content = require(path, "train the model first").read_bytes()
+    return parse_model(require(path, "train the model first").read_bytes(), path)
+
+
+def parse_model(content: bytes, path: str | Path, remedy: str = "train the model again") -> dict:
+    """Return what :func:`read_model` returns, from the content of a model file; ``path`` is its name in errors."""
     try:
         held, weights = read_header(content), load(content)
         facts, options = held["facts"], held["options"]
@@ -104,11 +108,9 @@ def read_model(path: str | Path) -> dict:
             raise ValueError("wrong checksum")
         broken = [name for name, values in weights.items() if not torch.isfinite(values).all()]
     except DAMAGE as error:
-        raise InputError(
-            path, f"not a readable scbind model ({said(error)})", "train the model again"
-        ) from error
+        raise InputError(path, f"not a readable scbind model ({said(error)})", remedy) from error
     if broken:
-        raise InputError(path, f"weights are not finite: {broken[0]}", "train the model again")
+        raise InputError(path, f"weights are not finite: {broken[0]}", remedy)
     return {"state": weights, "facts": facts, "options": options}
 
 

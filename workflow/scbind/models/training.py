@@ -31,6 +31,7 @@ from scbind.models.batches import BindingData, Sampling
 from scbind.models.checkpoint import read_archive
 from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import write_model
+from scbind.models.pretrained import Pretrained, read_pretrained
 from scbind.models.trainer import History, Patience, keep_states, make_trainer
 
 RESUMED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
@@ -105,6 +106,9 @@ class TrainFiles:
         ``motifs.npz`` with the matrices that the motif matrices start from, or ``None``.
     released
         ``motifs.npz`` with the matrices of the motif release, for a model that also predicts TFs without ChIP-seq.
+    pretrained
+        Bundle of a model from whose shared weights the training starts (:mod:`scbind.models.pretrained`), or ``None``.
+        The network has the settings of that model.
     """
 
     dataset: str | Path
@@ -114,6 +118,7 @@ class TrainFiles:
     scratch: str | Path
     motifs: str | Path | None = None
     released: str | Path | None = None
+    pretrained: str | Path | None = None
 
 
 def train(
@@ -180,13 +185,18 @@ def _fit(
         precision = "bf16-mixed" if device[0] == "cuda" else "32-true"
     data = hide_tfs(TrainingSet.open(files.dataset, files.reference), hidden)
     matrices = [read_motifs(path) if path else None for path in (files.motifs, files.released)]
-    module, batches = _prepare(data, options, matrices, workers, device[1])
+    start = None
+    if files.pretrained:
+        start = read_pretrained(files.pretrained, data.manifest["window"], data.manifest["context"])
+        options = replace(options, options=start.options)
+    module, batches = _prepare(data, options, matrices, start, workers, device[1])
     settings = {
         **asdict(options),
         "sampling": asdict(batches.sampling),
         "facts": module.hparams.facts,
         "data": data.manifest["sha256"],
         "motifs": [_digest_of_motifs(each) for each in matrices],
+        "pretrained": start and start.sha256,
         "precision": precision,
         "devices": device[1],
         "code": code,
@@ -215,6 +225,7 @@ def _prepare(
     data: TrainingSet,
     options: TrainOptions,
     matrices: Sequence[dict[str, np.ndarray] | None],
+    start: Pretrained | None,
     workers: int,
     devices: int,
 ) -> tuple[BindingModule, BindingData]:
@@ -223,10 +234,15 @@ def _prepare(
     pl.seed_everything(options.seed, workers=True, verbose=False)
     rates = options.learning_rate, options.weight_decay
     facts = data_facts(data, architecture)
+    if start:
+        facts["pretrained"] = {**start.facts, "name": start.name}
     known, released = matrices
     module = BindingModule(
         architecture, dict(options.options), facts, known, options.seed, *rates, released=released
     )
+    if start:
+        start.load_into(module.network)
+        say(f"starts from the weights that {start.name} shares between {len(start.facts['tfs'])} TFs")
     batches = BindingData(
         data,
         Sampling(**(SAMPLING[architecture] | options.sampling)),

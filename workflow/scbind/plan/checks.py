@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from scbind.core.errors import InputError
 from scbind.core.filenames import fits_file_name, renamed_motif
 from scbind.dataset.splitrules import parse_rule, refuse_overlaps
-from scbind.formats.bundlefile import check_names, check_widths, read_about
+from scbind.formats.bundlefile import check_names, check_widths, predicts_other_tfs, read_about
 from scbind.formats.symbols import Aliases
 from scbind.plan.inputs import Plan
 from scbind.plan.receipts import receipt_of
@@ -111,6 +111,14 @@ def check_models(plan: Plan, label: str) -> None:
             tfs = zip(facts.get("tfs") or (), facts.get("modelled") or (), strict=False)
             known = [tf for tf, kept in tfs if kept]
             _check_explained(plan, known, f"the model {name} of {path}", label)
+    for name, path in plan.pretrained.items():
+        if not os.path.exists(path):  # it is fetched first, and then checked by the rules that read it
+            continue
+        check_widths(path, read_about(path)["facts"], geometry["window"], geometry["context"])
+        if not predicts_other_tfs(path):
+            problem = "its network was not trained for other TFs (options.strangers is 0)"
+            remedy = f"use another bundle, or remove models.{name}.pretrained"
+            raise InputError(path, problem, remedy)
 
 
 def _check_explained(plan: Plan, known: Sequence[str], where: str, label: str) -> None:

@@ -91,6 +91,7 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
         problem, remedy, path = explain(errors[0])
         raise InputError(label, problem, remedy, f"key {dotted(path)}" if path else "top level")
     for name, model in filled["models"].items():
+        _check_pretrained(name, model, filled["evaluate"], label)
         _check_motif_tfs(name, model, filled["motifs"], label)
     filled["infer"]["model"] = filled["infer"]["model"] or next(iter(filled["models"]))
     for name in filled["models"]:
@@ -129,6 +130,26 @@ def looser_thresholds(cells: dict, schema: dict | None = None) -> dict[str, list
     return found
 
 
+def _check_pretrained(name: str, model: dict, evaluate: dict, label: str) -> None:
+    """Refuse settings that do not fit a training that starts from a pretrained model."""
+    if not model["pretrained"]:
+        return
+    place = f"key models.{name}"
+    if model["architecture"] != "scbind":
+        problem = f"{model['architecture']} has no weights that its TFs share"
+        raise InputError(
+            label, problem, "use the architecture scbind, or remove the key", f"{place}.pretrained"
+        )
+    if model["options"]:
+        problem = "the network of a model with pretrained has the options of the pretrained one"
+        raise InputError(label, problem, "remove the key", f"{place}.options.{min(model['options'])}")
+    if evaluate["left_out_tfs"]:
+        problem = f"the pretrained model of {name} may have seen the TFs that are left out"
+        raise InputError(
+            label, problem, f"use 0, or remove models.{name}.pretrained", "key evaluate.left_out_tfs"
+        )
+
+
 def _check_motif_tfs(name: str, model: dict, motifs: dict, label: str) -> None:
     """Refuse TFs without ChIP-seq that a model cannot predict; set how it is trained for them."""
     if model["motif_tfs"] == "none":
@@ -147,6 +168,8 @@ def _check_motif_tfs(name: str, model: dict, motifs: dict, label: str) -> None:
             "with motifs: false, the model knows no matrix of the release, and these TFs have nothing else"
         )
         raise InputError(label, problem, "set motifs: true, or models.*.motif_tfs: none", key)
+    if model["pretrained"]:  # was trained for them
+        return
     model["options"] = {"strangers": STRANGERS} | model["options"]
     if not model["options"]["strangers"]:
         problem = "TFs without ChIP-seq need a network that was trained for them, and strangers is 0"

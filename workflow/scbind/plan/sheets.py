@@ -61,8 +61,9 @@ def load_plan(
         if config[section][key]:
             config[section][key] = resolver(config[section][key], label, f"key {section}.{key}", folder)
     for name, each in config["models"].items():
-        if each["bundle"]:
-            each["bundle"] = resolver(each["bundle"], label, f"key models.{name}.bundle")
+        for key in ("bundle", "pretrained"):
+            if each[key]:
+                each[key] = resolver(each[key], label, f"key models.{name}.{key}")
     # the order of rows changes nothing
     plan.tracks = {line: sorted(plan.tracks[line], key=itemgetter("path")) for line in sorted(plan.tracks)}
     plan.chip.sort(key=itemgetter("cell_line", "tf", "path"))
