@@ -14,7 +14,6 @@ ROOT := $(CURDIR)
 export PATH := $(ROOT)/.venv/bin:$(PATH)
 export XDG_CACHE_HOME := $(ROOT)/.venv/cache
 export MPLCONFIGDIR := $(ROOT)/.venv/cache/matplotlib
-export NUMBA_CACHE_DIR := $(ROOT)/.venv/cache/numba
 export PYTHONNOUSERSITE := 1
 # Settings of the user must not reach the Python of .venv.
 unexport PYTHONPATH

@@ -101,7 +101,8 @@ with_uv ||
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q -r "$lock" ||
     die "neither uv nor pip could install $lock; read the messages above, check the package index and run this again"
 install_scbind
-# memelite (Tomtom) is compiled when it is first used. Here it is done once; two jobs of a run would do it twice.
+# memelite (Tomtom) is compiled when it is first used. Here it is done once; two jobs of a run would do it twice. numba
+# keeps the result beside the modules of memelite, where every run with this .venv finds it.
 echo "compiling the comparison of motifs (a minute)"
 .venv/bin/python - <<'END' || die "the comparison of motifs cannot be compiled; read the messages above"
 import numpy as np

@@ -529,7 +529,7 @@ def test_a_training_that_starts_from_a_bundle_is_done_again_if_the_bundle_change
     def asked(**model):
         return "--configfile", project.edited("models", {"scbind": model}), "--", "train"
 
-    target = asked(pretrained=str(bundle))
+    target = asked(extends=str(bundle))
     text = project.snakemake("--dry-run", *target).stdout
     for rule in ("build_dataset", "train_shared_model"):
         (inputs,) = re.findall(rf"rule {rule}:\n +input: (.*)", text)
@@ -542,7 +542,7 @@ def test_a_training_that_starts_from_a_bundle_is_done_again_if_the_bundle_change
     assert {"build_dataset", "train_shared_model"} <= jobs.keys()
     whole = bundle.read_bytes()
     bundle.write_bytes(whole[:-1])
-    asked(pretrained=str(bundle))
+    asked(extends=str(bundle))
     assert "not a bundle, or cut off" in project.snakemake("--dry-run", *target, check=False).stdout
 
 

@@ -54,7 +54,7 @@ LEFT_OUT = {
     "evaluate.sample",
     "infer.model",
     "models.<name>.bundle",
-    "models.<name>.pretrained",  # a bundle, as the key before
+    "models.<name>.extends",  # a bundle, as the key before
     "models.<name>.options.l1",  # of scfan
     "models.<name>.options.l2",
 }

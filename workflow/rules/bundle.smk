@@ -12,7 +12,7 @@ rule make_bundle:
             else "results/motifs/motifs.npz"
         ),
         metrics="results/evaluation/metrics.tsv",
-        pretrained=lambda wildcards: optional(PRETRAINED.get(wildcards.model)),
+        extends=extended_bundle,
     output:
         bundle="results/models/{model}/{model}.scbind.zip",
     log:

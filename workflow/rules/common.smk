@@ -82,7 +82,7 @@ INFER_MODEL = SETTINGS["infer"]["model"]
 # Models that are trained here, those of them to which TFs without ChIP-seq can be added, and models that a bundle gives.
 # Without cell lines, no model is trained or tested.
 TRAINED, SHARED, GIVEN, HAS_DATASET = PLAN.trained, PLAN.shared, PLAN.given, PLAN.has_dataset
-PRETRAINED = PLAN.pretrained  # of the trained models that start from a pretrained one, its bundle
+EXTENDED = PLAN.extended  # trained model -> the bundle that it extends
 GROUPS = PLAN.groups  # once: it is made again each time that it is asked for
 # Models that are trained again without some of the TFs, to test them on these, and the folds of TFs.
 FOLDS = range(1, SETTINGS["evaluate"]["left_out_tfs"] + 1)
@@ -282,6 +282,11 @@ def added_tfs(wildcards):
 def added_matrices(wildcards):
     """Return the user's file of matrices, if TFs are added from it. A list of one path would reach the script as a list."""
     return optional(added_tfs(wildcards) and SETTINGS["motifs"]["path"])
+
+
+def extended_bundle(wildcards):
+    """Return the bundle that a model extends, or nothing."""
+    return EXTENDED.get(wildcards.model, [])
 
 
 def track_states(cell_line):

@@ -10,7 +10,7 @@ rule build_dataset:
         fragments=expand("results/bulk/{cell_line}/fragments.npy", cell_line=PLAN.tracks),
         peaks=expand("results/bulk/{cell_line}/peaks.narrowPeak", cell_line=PLAN.tracks),
         given=expand("results/models/{model}/bundle.json", model=GIVEN),
-        pretrained=sorted(set(PRETRAINED.values())),
+        extends=sorted(set(EXTENDED.values())),
     output:
         folder=directory("results/dataset"),
     log:
@@ -32,7 +32,7 @@ rule build_dataset:
         geometry=GEOMETRY,
         experiments=EXPERIMENTS,
         files=lambda wildcards: states(
-            *(row[key] for row in PLAN.chip for key in ("path", "relaxed")), *sorted(set(PRETRAINED.values()))
+            *(row[key] for row in PLAN.chip for key in ("path", "relaxed")), *sorted(set(EXTENDED.values()))
         ),
         code=source_digest("dataset.build", script="build_dataset"),
     script:

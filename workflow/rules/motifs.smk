@@ -90,7 +90,7 @@ rule learned_motifs:
         weights="results/models/{model}/model.safetensors",
         motifs=lambda wildcards: (
             f"results/models/{wildcards.model}/motifs.npz"
-            if wildcards.model in GIVEN
+            if wildcards.model in [*GIVEN, *EXTENDED]
             else "results/motifs/motifs.npz"
         ),
         matrices=optional(SETTINGS["motifs"]["path"]),

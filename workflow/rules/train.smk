@@ -1,7 +1,7 @@
 # Settings of a model that do not affect its training.
 NOT_OF_TRAINING = (
     "bundle",
-    "pretrained",
+    "extends",
     "licence",
     "motifs",
     "motif_tfs",
@@ -70,7 +70,7 @@ use rule train_model as train_shared_model with:
         dataset="results/dataset",
         motifs=lambda wildcards: optional(START_MOTIFS[wildcards.model]),
         released="results/motifs/motifs.npz",
-        pretrained=lambda wildcards: optional(PRETRAINED.get(wildcards.model)),
+        extends=extended_bundle,
         # Not read, so other TFs need no new training. But a misspelt one stops the run before the training.
         chosen=ancient("results/models/{model}/motif_tfs.npz"),
     output:
@@ -83,13 +83,15 @@ use rule train_model as train_shared_model with:
     wildcard_constraints:
         model=one_of(SHARED),
     params:
-        files=lambda wildcards: states(PRETRAINED.get(wildcards.model)),
+        files=lambda wildcards: states(EXTENDED.get(wildcards.model)),
+        case_matters=CASE_MATTERS,
 
 
 # Finds the matrices of the TFs of the motif release that models.*.motif_tfs asks for.
 rule choose_motif_tfs:
     input:
         matrices=optional(SETTINGS["motifs"]["path"]),
+        extends=extended_bundle,
     output:
         chosen="results/models/{model}/motif_tfs.npz",
     log:
@@ -109,7 +111,7 @@ rule choose_motif_tfs:
         release=lookup("motifs/release", within=SETTINGS),
         taxon=lookup("motifs/taxon", within=SETTINGS),
         aliases=SETTINGS["motifs"]["aliases"],
-        files=key_states("motifs/path"),
+        files=lambda wildcards: key_states("motifs/path") + states(EXTENDED.get(wildcards.model)),
         code=source_digest("formats.motiftfs", script="choose_motif_tfs"),
     script:
         "../scripts/choose_motif_tfs.py"
@@ -121,6 +123,7 @@ rule add_motif_tfs:
         trained="results/models/{model}/trained.safetensors",
         known="results/motifs/motifs.npz",
         chosen="results/models/{model}/motif_tfs.npz",
+        extends=extended_bundle,
     output:
         weights="results/models/{model}/model.safetensors",
         motifs="results/models/{model}/motifs.npz",
@@ -148,6 +151,7 @@ rule calibrate_model:
         mappability=MAPPABILITY,
         weights="results/models/{model}/model.safetensors",
         dataset="results/dataset",
+        extends=extended_bundle,
     output:
         calibration="results/models/{model}/calibration.json",
     log:

@@ -9,4 +9,5 @@ with logged(snakemake.log[0], snakemake.threads):
         snakemake.input.chosen,
         snakemake.output.weights,
         snakemake.output.motifs,
+        snakemake.input.extends or None,
     )

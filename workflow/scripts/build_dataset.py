@@ -9,7 +9,7 @@ with logged(snakemake.log[0], snakemake.threads):
     from scbind.formats.geometry import Geometry
 
     given = snakemake.input
-    pretrained = {path: read_about(path) for path in given.pretrained}
+    extended = {path: read_about(path) for path in given.extends}
     files = map(LineFiles, given.tracks, given.peaks, given.facts, given.fragments)
     relaxed = iter(given.relaxed)
     chip = [
@@ -28,6 +28,6 @@ with logged(snakemake.log[0], snakemake.threads):
             name: json.loads(Path(about).read_text())["facts"]
             for name, about in zip(snakemake.params.given, given.given, strict=True)
         },
-        pretrained={f"{about['name']} of {path}": about["facts"] for path, about in pretrained.items()},
+        extended={f"{about['name']} of {path}": about["facts"] for path, about in extended.items()},
         experiments=snakemake.params.experiments,
     )

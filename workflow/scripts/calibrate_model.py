@@ -11,4 +11,5 @@ with logged(snakemake.log[0], snakemake.threads):
         max_windows=snakemake.params.max_windows,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        extends=snakemake.input.extends or None,
     )

@@ -12,5 +12,5 @@ with logged(snakemake.log[0], snakemake.threads):
         species=snakemake.params.species,
         licence=snakemake.params.licence,
         training_data=snakemake.params.training_data,
-        pretrained=given.pretrained or None,
+        extends=given.extends or None,
     )

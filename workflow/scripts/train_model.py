@@ -15,7 +15,7 @@ with logged(snakemake.log[0], snakemake.threads):
         Path(snakemake.output.weights).with_name("scratch"),
         snakemake.input.motifs or None,
         snakemake.input.get("released"),
-        snakemake.input.get("pretrained") or None,
+        snakemake.input.get("extends") or None,
     )
     folds, hidden = snakemake.params.get("folds"), ()
     if folds:  # the TFs of one fold are left out
@@ -30,4 +30,5 @@ with logged(snakemake.log[0], snakemake.threads):
         threads=snakemake.threads,
         workers=snakemake.resources.workers,
         hidden=hidden,
+        case_matters=snakemake.params.get("case_matters", False),
     )

@@ -20,7 +20,7 @@ from scbind.dataset.seen import (
     same_lines,
     seen_windows,
     similar_lines,
-    with_pretrained,
+    with_extended,
 )
 from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID, assign_splits
 from scbind.dataset.trainingset import FORMAT
@@ -65,7 +65,7 @@ def build_dataset(
     *,
     training: bool = True,
     given: Mapping[str, Mapping] | None = None,
-    pretrained: Mapping[str, Mapping] | None = None,
+    extended: Mapping[str, Mapping] | None = None,
     experiments: str = "any",
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
@@ -90,9 +90,9 @@ def build_dataset(
     given
         Name -> facts of models that were trained elsewhere. Windows that their training saw are removed from the test
         split, so that all models are tested on the same windows.
-    pretrained
-        Name -> facts of models from whose weights a training starts. Windows that they were trained on are removed from
-        the validation split, too.
+    extended
+        Name -> facts of models that a model trained on this dataset extends. Windows that they were trained on are
+        removed from the validation split, too.
     experiments
         How several experiments of one line and TF are joined; see :func:`scbind.dataset.labels.join_labels`.
 
@@ -111,7 +111,7 @@ def build_dataset(
         usable, depths = _write_signal(folder, lines, grid)
         labels = _write_labels(folder, chip, sorted(lines), tfs, grid, experiments)
         usable &= assayed.any(axis=1)[:, None]
-        models = given or {}, pretrained or {}
+        models = given or {}, extended or {}
         split = _write_splits(folder, splits, sorted(lines), grid, usable, training, *models)
         manifest = {
             "format": FORMAT,
@@ -123,7 +123,7 @@ def build_dataset(
             "assayed": assayed.tolist(),
             "depth": depths,
             "splits": splits,
-            "pretrained": list((pretrained or {}).values()),
+            "extends": list((extended or {}).values()),
             "bound_train": _count_bound(tfs, labels, split) if training else dict.fromkeys(tfs, 0),
             "normalisation": "insertion counts with depth (insertions per covered known base) beside them",
             "sha256": {f.name: file_sha256(f) for f in sorted(folder.iterdir())},
@@ -227,7 +227,7 @@ def _write_splits(
     usable: np.ndarray,
     training: bool,
     given: Mapping[str, Mapping],
-    pretrained: Mapping[str, Mapping],
+    extended: Mapping[str, Mapping],
 ) -> np.ndarray:
     """Write and return the splits, uint8 (lines, windows); windows that overlap only train."""
     window, step = grid.geometry.window, grid.geometry.step
@@ -235,20 +235,20 @@ def _write_splits(
     split = assign_splits(rules, lines, *where, usable, grid.geometry.context, training)
     if step < window and window % step == 0:
         split[(split > TRAIN) & (grid.start % window > 0)] = UNUSED
-    for name, facts in [*given.items(), *pretrained.items()]:
-        for each in with_pretrained(facts):
-            _take_out_seen(split, name, each, lines, grid, name in pretrained)
+    for name, facts in [*given.items(), *extended.items()]:
+        for each in with_extended(facts):
+            _take_out_seen(split, name, each, lines, grid, name in extended)
     np.save(folder / "splits.npy", split)
     return split
 
 
 def _take_out_seen(
-    split: np.ndarray, name: str, facts: Mapping, lines: list[str], grid: Grid, pretrained: bool
+    split: np.ndarray, name: str, facts: Mapping, lines: list[str], grid: Grid, extended: bool
 ) -> None:
     """Remove windows that the training of another model saw from the test split, in place.
 
-    Those that a ``pretrained`` model was trained on are also removed from the validation split: they would make every
-    epoch, and the probabilities, look better than they are.
+    If the model is ``extended`` here, windows that it was trained on are also removed from the validation split: they
+    would make every epoch, and the probabilities, look better than they are.
     """
     if not is_same_assembly(facts, grid.genome.name, grid.genome.sequenced):
         say(
@@ -270,14 +270,14 @@ def _take_out_seen(
     seen = seen_windows(facts, lines, *where) & (split == TEST)
     split[seen] = UNUSED
     say(f"{int(seen.sum()):,} test windows left out because the training of {name} saw them")
-    if pretrained:
+    if extended:
         seen = seen_windows(facts, lines, *where, validated=False) & (split == VALID)
         split[seen] = UNUSED
         say(f"{int(seen.sum()):,} validation windows left out because {name} was trained on them")
     if not (split == TEST).any():
         problem = f"the training of {name} saw every test window"
         remedy = "test lines or chromosomes that its card lists as held out"
-        remedy += "" if pretrained else ", or leave splits.test empty"
+        remedy += "" if extended else ", or leave splits.test empty"
         raise InputError("config", problem, remedy, "splits.test")
 
 

@@ -133,16 +133,16 @@ def _is_similar(short: str, long: str) -> bool:
     )
 
 
-def with_pretrained(facts: Mapping) -> list[Mapping]:
+def with_extended(facts: Mapping) -> list[Mapping]:
     """Return facts of a model, those of the model that its training started from, and so on.
 
     Examples
     --------
-    >>> [each["genome"] for each in with_pretrained({"genome": "hg38", "pretrained": {"genome": "hg19"}})]
+    >>> [each["genome"] for each in with_extended({"genome": "hg38", "extends": {"genome": "hg19"}})]
     ['hg38', 'hg19']
     """
     found = [facts]
-    while facts := facts.get("pretrained"):
+    while facts := facts.get("extends"):
         found.append(facts)
     return found
 

@@ -102,8 +102,9 @@ class TrainingSet:
         says now.
         """
         known = self.manifest | {"assayed": self.trained, "mappability": self.has_mappability}
+        trained = _of_trained(facts)
         for key in COMPARED:
-            there, here = (_comparable(key, each) for each in (facts, known))
+            there, here = (_comparable(key, each) for each in (trained, known))
             if here == there:
                 continue
             if isinstance(here, int):
@@ -203,6 +204,15 @@ class TrainingSet:
 
     def _global_start(self, windows: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
         return self.genome.sizes.offsets[self.chrom[windows]] + self.context_start(windows, shift)
+
+
+def _of_trained(facts: dict) -> dict:
+    """Facts of a model, without the TFs of a model that it extends (:mod:`scbind.models.extension`)."""
+    if "trained" not in facts:
+        return facts
+    columns = [facts["tfs"].index(tf) for tf in facts["trained"]]
+    assayed = [[row[column] for column in columns] for row in facts["assayed"]]
+    return facts | {"tfs": facts["trained"], "assayed": assayed}
 
 
 def _comparable(key: str, known: dict) -> int | list[str]:

@@ -14,7 +14,7 @@ from scbind.core.devices import enough_gpu_memory
 from scbind.core.files import atomic, read_json, write_table
 from scbind.core.progress import Progress
 from scbind.dataset.codes import BOUND
-from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows, trained_lines, with_pretrained
+from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows, trained_lines, with_extended
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, UNKNOWN, kinds_of_holdout, name_kinds
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
@@ -128,17 +128,17 @@ def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarra
 
     If it was trained on another assembly, it is not known which windows it saw, and the only kind is ``unknown``.
     """
-    known = _trained_on(data, with_pretrained(facts), line, window)
+    known = _trained_on(data, with_extended(facts), line, window)
     return name_kinds(*known) if known else {UNKNOWN: np.ones(len(window), dtype=bool)}
 
 
 def kinds_by_splits(data: TrainingSet, line: int, window: np.ndarray) -> dict[str, np.ndarray]:
     """Kinds of holdout (:func:`scbind.dataset.splits.kinds_of_holdout`) for models that are trained on the dataset.
 
-    If one of them starts from a pretrained model, what that was trained on counts for all: the same kind has the same
-    windows for all models. If it was trained on another assembly, the only kind is ``unknown``.
+    If one of them extends a given model, what that was trained on counts for all: the same kind has the same windows
+    for all models. If it was trained on another assembly, the only kind is ``unknown``.
     """
-    models = [each for facts in data.manifest.get("pretrained", []) for each in with_pretrained(facts)]
+    models = [each for facts in data.manifest.get("extends", []) for each in with_extended(facts)]
     known = _trained_on(data, models, line, window)
     if not known:
         return {UNKNOWN: np.ones(len(window), dtype=bool)}

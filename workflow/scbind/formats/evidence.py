@@ -9,6 +9,12 @@ MOTIF = "motif"  # only its motif matrix is known; the network predicts it with 
 DESCRIBED = "evidence", "motif_group"  # columns that tables of results have beside the reliability of a TF
 
 
+def assayed_tfs(facts: Mapping) -> list[str]:
+    """TFs of a model that have ChIP-seq in its training data. ``facts`` are those of the model."""
+    kinds = facts.get("evidence", [CHIP] * len(facts["tfs"]))
+    return [tf for tf, kind in zip(facts["tfs"], kinds, strict=True) if kind == CHIP]
+
+
 def marked(tf: str, by_motif: bool) -> str:
     """Return the name of a TF as it is displayed: with a mark if the TF has no ChIP-seq."""
     return f"{tf} (motif)" if by_motif else tf

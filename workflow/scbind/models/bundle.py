@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from scbind import __version__
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, said
 from scbind.core.files import damage_errors, require
 from scbind.core.runlog import say
 from scbind.formats.bundlefile import (
+    AGAIN,
     CALIBRATION,
     CARD,
     HISTORY,
@@ -26,7 +27,7 @@ from scbind.formats.bundlefile import (
     write_bundle,
 )
 from scbind.formats.motifs import motif_names, read_motifs
-from scbind.models.modelfile import read_calibration, read_model
+from scbind.models.modelfile import DAMAGE, read_calibration, read_model
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def make_bundle(
     species: str | None,
     licence: str | None,
     training_data: Sequence[Mapping],
-    pretrained: str | Path | None = None,
+    extends: str | Path | None = None,
 ) -> None:
     """Write the bundle of a model; :mod:`scbind.formats.bundlefile` describes the file.
 
@@ -78,8 +79,8 @@ def make_bundle(
         Species of the training data; licence of the bundle. ``None`` if not stated.
     training_data
         One mapping per file that the model was trained on; see the rule ``make_bundle``.
-    pretrained
-        The bundle from whose weights the training started, if any. What it says about its data and its licence is kept.
+    extends
+        The bundle that the model extends, if any. What it says about its data and its licence is kept.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def make_bundle(
     rows = [line for line in table[1:] if line.partition("\t")[0] in (name, *comparators)]
     if not any(line.startswith(f"{name}\t") for line in rows):
         raise InputError(files.metrics, f"no row of the model {name}", "evaluate the model again")
-    about = {"pretrained": _described(pretrained)} if pretrained else {}
+    about = {"extends": _described(extends)} if extends else {}
     about |= {
         "name": name,
         "version": __version__,
@@ -120,6 +121,25 @@ def make_bundle(
     say(f"{output}: {Path(output).stat().st_size:,} bytes")
 
 
+def bundled_motifs(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return matrices by TF, float32 (4, length), sorted, and their identities, from the member ``MOTIFS`` of a bundle.
+
+    Raises :class:`InputError`, with the name of the ``bundle``, if it is damaged.
+    """
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        identities, loaded = json.loads(header["__metadata__"][IDENTITIES]), load(content)
+        # safetensors gives them in another order each time
+        matrices = {tf: loaded[tf] for tf in sorted(loaded)}
+        for tf, matrix in matrices.items():
+            whole = matrix.dtype == np.float32 and matrix.ndim == 2 and len(matrix) == 4 and matrix.size
+            if not whole or not np.isfinite(matrix).all() or not isinstance(identities[tf], str):
+                raise ValueError(f"{tf} is not a matrix")
+    except DAMAGE as error:
+        raise InputError(bundle, f"not readable ({said(error)})", AGAIN, MOTIFS) from error
+    return matrices, identities
+
+
 def _described(bundle: str | Path) -> dict:
-    """What a bundle says about itself, without facts and members. The facts are in those of the model that it began."""
+    """What a bundle says about itself, without facts and members. Its facts are in those of the new model."""
     return {key: value for key, value in read_about(bundle).items() if key not in ("facts", "members")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from scbind.dataset.draws import draw_windows
 from scbind.dataset.hidden import hide_tfs
 from scbind.dataset.splits import VALID
 from scbind.dataset.trainingset import TrainingSet
+from scbind.formats.bundlefile import CALIBRATION, read_bundle
+from scbind.formats.evidence import DESCRIBED
 from scbind.models.abstention import reliability
 from scbind.models.batches import thinned
 from scbind.models.modelfile import read_model
@@ -56,7 +58,8 @@ class LineWindows:
 
     def labels(self, predictor: Predictor) -> np.ndarray:
         """Return the labels of the modelled TFs: int8 (N, TFs)."""
-        return np.asarray(self.data.labels[self.line, self.window])[:, predictor.columns]
+        columns = [self.data.tfs.index(tf) for tf in predictor.tfs]
+        return np.asarray(self.data.labels[self.line, self.window])[:, columns]
 
 
 def calibrate(
@@ -68,6 +71,7 @@ def calibrate(
     seed: int,
     threads: int = 1,
     hidden: Sequence[str] = (),
+    extends: str | Path | None = None,
 ) -> None:
     """Fit the calibration of a model on the validation split and store it with the reliability of each TF.
 
@@ -94,6 +98,9 @@ def calibrate(
     ``hidden`` are TFs of the dataset that the training
     did not see (:mod:`scbind.dataset.hidden`). Their labels are not read.
 
+    ``extends`` is the bundle that the model extends, if any (:mod:`scbind.models.extension`). The TFs of the dataset
+    are fitted, shrunk towards what serves any TF without ChIP-seq there; all others keep the calibration of the bundle.
+
     Raises
     ------
     InputError
@@ -101,8 +108,10 @@ def calibrate(
     """
     torch.set_num_threads(max(1, threads))
     data = hide_tfs(TrainingSet.open(dataset, reference), hidden)
-    predictor = load_predictor(weights, motif_tfs=())
+    assayed = load_predictor(weights, motif_tfs=())
+    predictor = _of_trained(assayed)
     data.check_model(predictor.facts, weights)
+    base = json.loads(read_bundle(extends).members[CALIBRATION]) if extends else None
     line, window, weight = draw_windows(data, VALID, max_windows, seed)
     keeps = tuple(10.0**-decade for decade in DECADES)
     say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
@@ -112,9 +121,10 @@ def calibrate(
     known = reliability(predictor.tfs, labels, logits, depth, weight)
     # the same limits as in Predictor.calibrated
     x = np.log10(np.clip(depth.ravel(), 1e-7, predictor.facts["deepest"]))
-    centre = float(x.mean())
+    centre = base["log10_depth_centre"] if base else float(x.mean())
     observed = x - centre, np.tile(labels, (len(keeps), 1)), np.tile(weight, len(keeps))
-    parameters = fit_platt(np.concatenate(logits), *observed)
+    prior = np.array(base["motif_tfs"]["parameters"]) if base else None
+    parameters = fit_platt(np.concatenate(logits), *observed, centre=prior)
     stored = {
         "model_sha256": file_sha256(weights),
         "tfs": predictor.tfs,
@@ -128,11 +138,14 @@ def calibrate(
     called = _called(fitted.calibrated(logits[0], depth[0]), labels, weight)
     for tf, spread in zip(fitted.tfs, _mean_spread(fitted, pairs, called), strict=True):
         known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
-    if strangers := stand_ins(weights):
+    if base:
+        _add_base(stored, base, assayed.facts)
+    elif strangers := stand_ins(weights):
         logits, depth = predict_pairs(strangers, pairs)
         one = fit_platt(np.concatenate(logits), *observed, shared=True)
         measured = reliability(predictor.tfs, labels, logits, depth, weight)
         stored["motif_tfs"] = of_any_motif_tf(one, measured)
+    if "motif_tfs" in stored:
         add_motif_calibration(stored, read_model(weights)["facts"])
     abstained = sorted(tf for tf in known if known[tf]["abstained"])
     say(
@@ -140,6 +153,33 @@ def calibrate(
     )
     with atomic(output) as path:
         path.write_text(json.dumps(stored, indent=1))
+
+
+def _of_trained(predictor: Predictor) -> Predictor:
+    """A predictor of the TFs alone that were trained on the dataset, if the model extends another one."""
+    facts = predictor.facts
+    if "trained" not in facts:
+        return predictor
+    kept = [tf in facts["trained"] and facts["bound_train"][tf] > 0 for tf in facts["tfs"]]
+    return Predictor(predictor.network, facts | {"modelled": kept}, None, predictor.device)
+
+
+def _add_base(stored: dict, base: Mapping, facts: Mapping) -> None:
+    """Add to a calibration, in place, that of the model ``base`` for the TFs that were not fitted."""
+    names = dict(
+        zip(facts["extends"]["tfs"], facts["tfs"], strict=False)
+    )  # a TF may be spelled differently here
+    stored["tfs"] = [tf for tf, made in zip(facts["tfs"], facts["modelled"], strict=True) if made]
+    known = {
+        names[tf]: {key: value for key, value in entry.items() if key not in DESCRIBED}
+        for tf, entry in base["reliability"].items()
+        if tf in names
+    }
+    parameters = {names[tf]: values for tf, values in base["parameters"].items() if tf in names}
+    for part, theirs in (("parameters", parameters), ("reliability", known)):
+        both = theirs | stored[part]
+        stored[part] = {tf: both[tf] for tf in stored["tfs"]}
+    stored["motif_tfs"] = base["motif_tfs"]
 
 
 def predict_pairs(predictor: Predictor, pairs: LineWindows) -> tuple[np.ndarray, np.ndarray]:
@@ -205,7 +245,13 @@ def _mean_spread(predictor: Predictor, pairs: LineWindows, called: np.ndarray) -
 
 
 def fit_platt(
-    logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.ndarray, *, shared: bool = False
+    logits: np.ndarray,
+    x: np.ndarray,
+    labels: np.ndarray,
+    weight: np.ndarray,
+    *,
+    shared: bool = False,
+    centre: np.ndarray | None = None,
 ) -> np.ndarray:
     """Fit slope, intercept and their changes with log10 depth for each TF.
 
@@ -224,6 +270,8 @@ def fit_platt(
         Number of windows that each row represents, (N,).
     shared
         Return the fit shared by all TFs, for TFs that have no label.
+    centre
+        Parameters, (4,), towards which those of each TF are pulled, instead of the fit shared by all.
 
     Returns
     -------
@@ -261,5 +309,8 @@ def fit_platt(
         optimiser.step(closure)
         return p.detach()
 
-    one = fit(torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64), None)
+    if centre is None:
+        one = fit(torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64), None)
+    else:
+        one = torch.from_numpy(np.asarray(centre, dtype=np.float64))[None]
     return one[0].numpy() if shared else fit(one.repeat(z.shape[1], 1), one).numpy()

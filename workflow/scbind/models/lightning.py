@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.models.base import build_network
+from scbind.models.extension import Base, Extension
 from scbind.models.metrics import ranking_metrics
 
 CHECK_EVERY = 50  # on a GPU, the loss is checked once in this many steps
@@ -67,7 +68,21 @@ class BindingModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["motifs", "released"])
         self.network = build_network(architecture, facts, options, motifs, released)
+        self.extension: Extension | None = None
         self._valid: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def extend(self, base: Base) -> None:
+        """Let the network extend ``base``; its facts are of :func:`scbind.models.extension.extended_facts`."""
+        self.extension = Extension(self.network, base, self.hparams.facts)
+
+    def whole_network(self, state: dict) -> dict[str, Tensor]:
+        """The state of the network, as a model file holds it, from the state of the module in a checkpoint."""
+        self.load_state_dict(state)
+        return self.extension.state() if self.extension else self.network.state_dict()
+
+    def _of_data(self, logits: Tensor) -> Tensor:
+        """Logits of the TFs of the dataset, (..., TFs)."""
+        return logits if self.extension is None else logits[..., self.extension.columns.to(logits.device)]
 
     def on_train_batch_start(self, *_) -> None:
         """Seed dropout from seed, step and process, so that a resumed training gives the same result."""
@@ -83,8 +98,8 @@ class BindingModule(pl.LightningModule):
 
         Raises :class:`FloatingPointError` if the loss is not finite, before the weights of the epoch are saved.
         """
-        logits = self.network.training_logits(*self._arguments(batch))
-        loss = masked_loss(logits, batch["labels"]) + self.network.penalty()
+        logits = self._of_data(self.network.training_logits(*self._arguments(batch)))
+        loss = masked_loss(logits, batch["labels"]) + (self.extension or self.network).penalty()
         if self._looks_at(loss, number) and not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch}; lower models.*.learning_rate "
@@ -110,7 +125,7 @@ class BindingModule(pl.LightningModule):
 
     def validation_step(self, batch: dict, _: int) -> None:
         """Collect logits; the metrics are computed over the whole validation set at the end of the epoch."""
-        logits = self.network(*self._arguments(batch))
+        logits = self._of_data(self.network(*self._arguments(batch)))
         self.log(
             "valid_loss",
             masked_loss(logits, batch["labels"], batch["weight"]),

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
+from scbind.formats.bundlefile import MOTIFS, read_bundle
 from scbind.formats.evidence import CHIP, MOTIF
 from scbind.formats.motifgroups import alike_motifs, motif_groups
 from scbind.formats.motifs import motif_names, read_motifs, write_motifs
 from scbind.models.base import build_network
+from scbind.models.bundle import bundled_motifs
 from scbind.models.modelfile import read_model, write_model
 
 # Tensors made from the matrix of a TF (that of the scan, and the p-values of its scores), and the same tensors made
@@ -59,20 +61,35 @@ def add_from_release(
 
     stored = _read_shared(trained)
     found = matrices_of_motif_tfs(asked, stored["facts"]["tfs"], release, taxon, path, aliases)
-    _add(stored, known, found, weights, motifs)
+    _add(stored, _named(known), found, weights, motifs)
 
 
 def add_chosen(
-    trained: str | Path, known: str | Path, chosen: str | Path, weights: str | Path, motifs: str | Path
+    trained: str | Path,
+    known: str | Path,
+    chosen: str | Path,
+    weights: str | Path,
+    motifs: str | Path,
+    extends: str | Path | None = None,
 ) -> None:
     """Write a trained model with the TFs of a file added; the same bytes if there is none.
 
-    ``chosen`` is the file (:func:`scbind.formats.motiftfs.choose_motif_tfs`). The other arguments and the errors are
-    those of :func:`add_from_release`.
+    ``chosen`` is the file (:func:`scbind.formats.motiftfs.choose_motif_tfs`). ``extends`` is the bundle that the model
+    extends, if any; its matrices are among those in ``motifs``. The other arguments and the errors are those of
+    :func:`add_from_release`.
     """
-    names = motif_names(chosen)
-    found = {tf: (names[tf], matrix) for tf, matrix in read_motifs(chosen).items()}
-    _add(_read_shared(trained), known, found, weights, motifs)
+    stored, own = _read_shared(trained), _named(known)
+    if extends:
+        matrices, identities = bundled_motifs(extends, read_bundle(extends).members[MOTIFS])
+        theirs = {tf: (identities[tf], matrix) for tf, matrix in matrices.items()}
+        own = {tf: each for tf, each in (theirs | own).items() if tf in stored["facts"]["tfs"]}
+    _add(stored, own, _named(chosen), weights, motifs)
+
+
+def _named(path: str | Path) -> dict[str, tuple[str, np.ndarray]]:
+    """TF -> name and matrix, as :func:`scbind.formats.motifs.write_motifs` takes them."""
+    names = motif_names(path)
+    return {tf: (names[tf], matrix) for tf, matrix in read_motifs(path).items()}
 
 
 def _read_shared(trained: str | Path) -> dict:
@@ -88,16 +105,15 @@ def _read_shared(trained: str | Path) -> dict:
 
 def _add(
     stored: Mapping,
-    known: str | Path,
+    own: Mapping[str, tuple[str, np.ndarray]],
     found: Mapping[str, tuple[str, np.ndarray]],
     weights: str | Path,
     motifs: str | Path,
 ) -> None:
-    """Write a stored model with the TFs ``found`` added, and the matrices of all its TFs."""
+    """Write a stored model with the TFs ``found`` added to its ``own``, and the matrices of all its TFs."""
     new = {tf: matrix for tf, (_, matrix) in found.items()}
-    own, names = read_motifs(known), motif_names(known)
     if new:
-        shared = _write_wider(stored, own, new, weights)
+        shared = _write_wider(stored, {tf: matrix for tf, (_, matrix) in own.items()}, new, weights)
         say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
         width = stored["state"]["scan.known"].shape[2]
         if cut := [f"{tf} ({m.shape[1]} bp)" for tf, m in new.items() if m.shape[1] > width]:
@@ -105,7 +121,7 @@ def _add(
     else:
         write_model(weights, **stored)
         say("no TF without ChIP-seq was asked for")
-    write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | dict(found))
+    write_motifs(motifs, dict(own) | dict(found))
 
 
 def add_left_out(trained: str | Path, known: str | Path, weights: str | Path) -> None:
@@ -163,7 +179,7 @@ def add_motif_tfs(
     }
     fresh = build_network(facts["architecture"], wider, options, dict(matrices)).state_dict()
     sizes = len(facts["tfs"]), len(wider["tfs"])
-    return {name: _widened(name, state[name], fresh[name], *sizes) for name in fresh}, wider
+    return {name: widened(name, state[name], fresh[name], *sizes) for name in fresh}, wider
 
 
 def evidence(facts: dict) -> list[str]:
@@ -211,7 +227,7 @@ def as_motif_tfs(state: Mapping[str, Tensor], facts: dict, options: dict) -> tup
     return wider, twins | {"modelled": [*[False] * n, *facts["modelled"]]}
 
 
-def _widened(name: str, old: Tensor, fresh: Tensor, before: int, after: int) -> Tensor:
+def widened(name: str, old: Tensor, fresh: Tensor, before: int, after: int) -> Tensor:
     """Weights ``old`` of ``before`` TFs in the shape of ``fresh``, which has ``after`` TFs."""
     if old.shape == fresh.shape:
         return old

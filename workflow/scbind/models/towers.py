@@ -27,6 +27,7 @@ from scbind.models.signalfeatures import (
 # middle counts.
 REGIONS = (-1, 0, 1, 2)
 N_MATCHES = len(REGIONS) + 1
+PULL = 0.5  # default of the option ``pull``
 SEEN_AT_ONCE, SEEN_AT_ONCE_CUDA = 1024, 1 << 14  # pairs with insertions, on a CPU and on a GPU
 
 
@@ -90,7 +91,7 @@ class TowerNetwork(BindingNetwork):
         released: dict[str, np.ndarray] | None = None,
         reach: int = 600,
         width: int = 25,
-        pull: float = 0.5,
+        pull: float = PULL,
         direct: int = 16,
         partners: int = 8,
         channels: int = 64,
@@ -115,7 +116,8 @@ class TowerNetwork(BindingNetwork):
         self.regions = [middle_bins(self.bins, self.within + 2 * more) for more in REGIONS]
         self.register_buffer("deepest", torch.tensor(float(facts["deepest"])))
         self.pull = pull / max(1, sum(facts["bound_train"].values()))
-        self.strangers, self.n_assayed = strangers, facts.get("evidence", []).count(CHIP) or self.n_tfs
+        self.strangers = self.leave_out = strangers
+        self.n_mapped = facts.get("mapped") or facts.get("evidence", []).count(CHIP) or self.n_tfs
         matrices = [(motifs or {}).get(tf) for tf in facts["tfs"]]
         alone = [(released or motifs or {}).get(tf, m) for tf, m in zip(facts["tfs"], matrices, strict=True)]
         self.scan = MotifScan(matrices, width, self.bin_bp, alone if strangers else None)
@@ -125,7 +127,7 @@ class TowerNetwork(BindingNetwork):
         self.signal_bins = facts["context"] // self.bin_bp
         self.windows = nn.ModuleList(
             _WindowTower(
-                (self.n_tfs, self.n_assayed, self.bins),
+                (self.n_tfs, self.n_mapped, self.bins),
                 *(direct, partners, channels, profiles, hidden, dropout, units),
                 bool(strangers),
             )
@@ -230,8 +232,8 @@ class TowerNetwork(BindingNetwork):
     ) -> Tensor:
         """Logits of every member, (members, batch, TFs). Each member learns from its own logits."""
         keep = None
-        if self.strangers and self.training:
-            keep = (torch.rand(self.n_tfs, device=counts.device) >= self.strangers).to(counts.dtype)
+        if self.leave_out and self.training:
+            keep = (torch.rand(self.n_tfs, device=counts.device) >= self.leave_out).to(counts.dtype)
         return self.respond_each(self.readout(codes, keep=keep), counts, depth, keep=keep)
 
     def penalty(self) -> Tensor:
@@ -268,7 +270,7 @@ class _WindowTower(nn.Module):
         general: bool,
     ):
         super().__init__()
-        n_tfs, self.n_assayed, bins = sizes
+        n_tfs, self.n_mapped, bins = sizes
         self.match = nn.Linear(2 * N_MATCHES if general else N_MATCHES, units)
         self.scale = nn.Parameter(torch.zeros(n_tfs, units))
         self.shift = nn.Parameter(torch.zeros(n_tfs, units))
@@ -279,7 +281,7 @@ class _WindowTower(nn.Module):
         if not general:
             always[0] = -4.0  # binding is rare
         self.always = nn.Parameter(always)
-        self.project = nn.Linear(self.n_assayed, channels)
+        self.project = nn.Linear(self.n_mapped, channels)
         self.profiles = nn.Parameter(_bumps(profiles, bins))
         self.head = nn.Sequential(
             nn.Dropout(dropout),
@@ -295,7 +297,7 @@ class _WindowTower(nn.Module):
 
     def read(self, matches: Tensor) -> Tensor:
         """Hidden layer of the map, (windows, hidden)."""
-        known = matches[:, :, : self.n_assayed]
+        known = matches[:, :, : self.n_mapped]
         pooled = torch.einsum("wbc,pb->wpc", gelu(self.project(known)), self.profiles)
         return self.head[:-2](pooled.flatten(1))
 

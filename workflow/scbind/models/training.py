@@ -29,9 +29,9 @@ from scbind.formats.motifs import read_motifs
 from scbind.models.base import FORMAT
 from scbind.models.batches import BindingData, Sampling
 from scbind.models.checkpoint import read_archive
+from scbind.models.extension import Base, extended_facts, read_base
 from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import write_model
-from scbind.models.pretrained import Pretrained, read_pretrained
 from scbind.models.trainer import History, Patience, keep_states, make_trainer
 
 RESUMED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
@@ -106,9 +106,9 @@ class TrainFiles:
         ``motifs.npz`` with the matrices that the motif matrices start from, or ``None``.
     released
         ``motifs.npz`` with the matrices of the motif release, for a model that also predicts TFs without ChIP-seq.
-    pretrained
-        Bundle of a model from whose shared weights the training starts (:mod:`scbind.models.pretrained`), or ``None``.
-        The network has the settings of that model.
+    extends
+        Bundle of the model that is extended by the TFs of the dataset (:mod:`scbind.models.extension`), or ``None``.
+        The network then has the settings of that model.
     """
 
     dataset: str | Path
@@ -118,7 +118,7 @@ class TrainFiles:
     scratch: str | Path
     motifs: str | Path | None = None
     released: str | Path | None = None
-    pretrained: str | Path | None = None
+    extends: str | Path | None = None
 
 
 def train(
@@ -131,6 +131,7 @@ def train(
     threads: int = 1,
     workers: int = 0,
     hidden: Sequence[str] = (),
+    case_matters: bool = False,
 ) -> None:
     """Train a model on the training split and keep the epoch with the best validation AUPRC.
 
@@ -149,6 +150,8 @@ def train(
         not change the result.
     hidden
         TFs of the dataset whose labels the training does not see (:mod:`scbind.dataset.hidden`).
+    case_matters
+        Whether TFs whose symbols differ only in case are different TFs, for a model that extends another one.
 
     Raises
     ------
@@ -165,7 +168,7 @@ def train(
     warnings.filterwarnings("ignore", message=r".*`srun` command")
     torch.set_num_threads(max(1, threads))
     device = choose_device(gpus, require_gpu)
-    while not _fit(files, options, device, workers, code, hidden):
+    while not _fit(files, options, device, workers, code, hidden, case_matters):
         options = _with_smaller_batches(options, device[1])
         gc.collect()  # trainer, module and batches refer to each other
         torch.cuda.empty_cache()
@@ -178,25 +181,27 @@ def _fit(
     workers: int,
     code: str,
     hidden: Sequence[str],
+    case_matters: bool,
 ) -> bool:
     """Train and write the outputs; return False if the batches do not fit into the memory of the GPU."""
     precision = options.precision
     if precision == "auto":
         precision = "bf16-mixed" if device[0] == "cuda" else "32-true"
-    data = hide_tfs(TrainingSet.open(files.dataset, files.reference), hidden)
+    data = TrainingSet.open(files.dataset, files.reference, case_matters=case_matters)
+    data = hide_tfs(data, hidden)
     matrices = [read_motifs(path) if path else None for path in (files.motifs, files.released)]
-    start = None
-    if files.pretrained:
-        start = read_pretrained(files.pretrained, data.manifest["window"], data.manifest["context"])
-        options = replace(options, options=start.options)
-    module, batches = _prepare(data, options, matrices, start, workers, device[1])
+    base = None
+    if files.extends:
+        base = read_base(files.extends, data.manifest["window"], data.manifest["context"])
+        options = replace(options, options=base.options)
+    module, batches = _prepare(data, options, matrices, base, workers, device[1])
     settings = {
         **asdict(options),
         "sampling": asdict(batches.sampling),
         "facts": module.hparams.facts,
         "data": data.manifest["sha256"],
         "motifs": [_digest_of_motifs(each) for each in matrices],
-        "pretrained": start and start.sha256,
+        "extends": base and base.sha256,
         "precision": precision,
         "devices": device[1],
         "code": code,
@@ -217,7 +222,7 @@ def _fit(
         return False
     if trainer.is_global_zero:  # only one process writes
         say(f"best validation AUPRC {float(best.best_model_score):.4f}")
-        _write_outputs(files, record.rows, best.best_model_path)
+        _write_outputs(files, record.rows, best.best_model_path, module)
     return True
 
 
@@ -225,7 +230,7 @@ def _prepare(
     data: TrainingSet,
     options: TrainOptions,
     matrices: Sequence[dict[str, np.ndarray] | None],
-    start: Pretrained | None,
+    base: Base | None,
     workers: int,
     devices: int,
 ) -> tuple[BindingModule, BindingData]:
@@ -234,15 +239,17 @@ def _prepare(
     pl.seed_everything(options.seed, workers=True, verbose=False)
     rates = options.learning_rate, options.weight_decay
     facts = data_facts(data, architecture)
-    if start:
-        facts["pretrained"] = {**start.facts, "name": start.name}
+    if base:
+        facts = extended_facts(base, facts, case_matters=data.case_matters)
     known, released = matrices
     module = BindingModule(
         architecture, dict(options.options), facts, known, options.seed, *rates, released=released
     )
-    if start:
-        start.load_into(module.network)
-        say(f"starts from the weights that {start.name} shares between {len(start.facts['tfs'])} TFs")
+    if base:
+        module.extend(base)
+        new = len(facts["tfs"]) - len(base.facts["tfs"])
+        again = f"{len(data.tfs) - new} of its TFs are trained further, {new} are added"
+        say(f"extends {base.name}, which has {len(base.facts['tfs'])} TFs: {again}")
     batches = BindingData(
         data,
         Sampling(**(SAMPLING[architecture] | options.sampling)),
@@ -255,7 +262,7 @@ def _prepare(
     steps = options.epochs * -(-batches.batches_per_epoch // devices)
     module.hparams.update(total_steps=steps if architecture == "scbind" else None)
     say(
-        f"{architecture}: {sum(p.numel() for p in module.parameters()):,} parameters, "
+        f"{architecture}: {sum(p.numel() for p in module.parameters() if p.requires_grad):,} parameters, "
         f"up to {options.epochs} epochs of {steps // options.epochs} batches of {options.batch_size}"
     )
     return module, batches
@@ -274,7 +281,7 @@ def _with_smaller_batches(options: TrainOptions, devices: int) -> TrainOptions:
     return replace(options, batch_size=size // 2)
 
 
-def _write_outputs(files: TrainFiles, rows: list[dict], best: str) -> None:
+def _write_outputs(files: TrainFiles, rows: list[dict], best: str, module: BindingModule) -> None:
     """Write the history and the best weights; remove all saved states, including those of other data or settings."""
     with atomic(files.history) as path, open(path, "w", newline="") as handle:
         writer = csv.DictWriter(handle, list(rows[0]))
@@ -282,12 +289,7 @@ def _write_outputs(files: TrainFiles, rows: list[dict], best: str) -> None:
         writer.writerows(rows)
     stored = read_archive(best, ("state_dict", "hyper_parameters"))
     held = stored["hyper_parameters"]
-    network = {
-        name.removeprefix("network."): values
-        for name, values in stored["state_dict"].items()
-        if name.startswith("network.")
-    }
-    write_model(files.weights, network, held["facts"], held["options"])
+    write_model(files.weights, module.whole_network(stored["state_dict"]), held["facts"], held["options"])
     shutil.rmtree(files.scratch)
 
 

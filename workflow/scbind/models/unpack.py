@@ -10,9 +10,6 @@ import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load
-
 from scbind.core.errors import InputError, said
 from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
@@ -23,7 +20,6 @@ from scbind.formats.bundlefile import (
     CALIBRATION,
     CARD,
     HISTORY,
-    IDENTITIES,
     METRICS,
     MOTIFS,
     WEIGHTS,
@@ -36,6 +32,7 @@ from scbind.formats.motifs import write_motifs
 from scbind.formats.motiftfs import PLACE
 from scbind.models.abstention import reliability_table
 from scbind.models.base import build_network
+from scbind.models.bundle import bundled_motifs
 from scbind.models.modelfile import DAMAGE, read_calibration, read_model
 from scbind.models.motifcalibration import add_motif_calibration
 from scbind.models.motiftfs import add_from_release
@@ -86,7 +83,7 @@ def unpack_bundle(
     about, members, folder = found.about, found.members, Path(folder)
     check_widths(bundle, about["facts"], window, context)
     check_names(bundle, about["facts"])
-    matrices, identities = _matrices(bundle, members[MOTIFS])
+    matrices, identities = bundled_motifs(bundle, members[MOTIFS])
     table = _table(bundle, members, about["name"], name)
     history, card = (_text(bundle, members, member) for member in (HISTORY, CARD))
     with scratch_folder(None, "bundle") as scratch:
@@ -182,22 +179,6 @@ def _card_of_added(card: str, facts: Mapping, before: Collection[str]) -> str:
         text += f"The TFs of a group have one motif, so the model ranks their sites in almost the same way: {groups}.\n"
     about, heading, rest = card.partition("\n## ")
     return f"{about.rstrip()}\n\n{text}{heading}{rest}"
-
-
-def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Matrices by TF, float32 (4, length), sorted, and their identities."""
-    try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        identities, loaded = json.loads(header["__metadata__"][IDENTITIES]), load(content)
-        # safetensors gives them in another order each time
-        matrices = {tf: loaded[tf] for tf in sorted(loaded)}
-        for tf, matrix in matrices.items():
-            whole = matrix.dtype == np.float32 and matrix.ndim == 2 and len(matrix) == 4 and matrix.size
-            if not whole or not np.isfinite(matrix).all() or not isinstance(identities[tf], str):
-                raise ValueError(f"{tf} is not a matrix")
-    except DAMAGE as error:
-        raise InputError(bundle, f"not readable ({said(error)})", AGAIN, MOTIFS) from error
-    return matrices, identities
 
 
 def _text(bundle: str | Path, members: Mapping[str, bytes], member: str) -> str:

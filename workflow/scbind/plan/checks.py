@@ -10,6 +10,7 @@ from scbind.core.errors import InputError
 from scbind.core.filenames import fits_file_name, renamed_motif
 from scbind.dataset.splitrules import parse_rule, refuse_overlaps
 from scbind.formats.bundlefile import check_names, check_widths, predicts_other_tfs, read_about
+from scbind.formats.evidence import assayed_tfs
 from scbind.formats.symbols import Aliases
 from scbind.plan.inputs import Plan
 from scbind.plan.receipts import receipt_of
@@ -92,7 +93,7 @@ def check_models(plan: Plan, label: str) -> None:
         problem = "no model that is trained here can predict TFs without ChIP-seq"
         raise InputError(label, problem, "set models.*.motif_tfs, or use 0", "key evaluate.left_out_tfs")
     geometry, predicts = plan.config["dataset"], plan.config["infer"]["model"]
-    if predicts in plan.trained:
+    if predicts in plan.trained and predicts not in plan.extended:
         _check_explained(plan, plan.tfs, f"{plan.sheets['chip']} or models.{predicts}.motif_tfs", label)
     for name, path in plan.given.items():
         if not os.path.exists(path):  # it is fetched first, and then checked by the rule that unpacks it
@@ -111,14 +112,19 @@ def check_models(plan: Plan, label: str) -> None:
             tfs = zip(facts.get("tfs") or (), facts.get("modelled") or (), strict=False)
             known = [tf for tf, kept in tfs if kept]
             _check_explained(plan, known, f"the model {name} of {path}", label)
-    for name, path in plan.pretrained.items():
+    for name, path in plan.extended.items():
         if not os.path.exists(path):  # it is fetched first, and then checked by the rules that read it
             continue
-        check_widths(path, read_about(path)["facts"], geometry["window"], geometry["context"])
+        facts = read_about(path)["facts"]
+        check_widths(path, facts, geometry["window"], geometry["context"])
+        check_names(path, facts)
         if not predicts_other_tfs(path):
             problem = "its network was not trained for other TFs (options.strangers is 0)"
-            remedy = f"use another bundle, or remove models.{name}.pretrained"
+            remedy = f"use another bundle, or remove models.{name}.extends"
             raise InputError(path, problem, remedy)
+        if name == predicts:
+            where = f"{plan.sheets['chip']}, {path} or models.{name}.motif_tfs"
+            _check_explained(plan, [*plan.tfs, *assayed_tfs(facts)], where, label)
 
 
 def _check_explained(plan: Plan, known: Sequence[str], where: str, label: str) -> None:

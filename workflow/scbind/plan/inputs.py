@@ -61,17 +61,17 @@ class Plan:
         return [name for name, each in self.config["models"].items() if not each["bundle"]]
 
     @property
-    def pretrained(self) -> dict[str, str]:
-        """Model -> the bundle from whose weights its training starts, of the models that have one."""
+    def extended(self) -> dict[str, str]:
+        """Model -> the bundle that it extends, of the models that are trained here and extend one."""
         models = self.config["models"]
-        return {name: models[name]["pretrained"] for name in self.trained if models[name]["pretrained"]}
+        return {name: models[name]["extends"] for name in self.trained if models[name]["extends"]}
 
     @property
     def shared(self) -> list[str]:
         """Models that are trained here so that TFs without ChIP-seq can be added to them."""
         models = self.config["models"]
         able = {name for name in self.trained if models[name]["options"].get("strangers")}
-        return [name for name in self.trained if name in able | self.pretrained.keys()]
+        return [name for name in self.trained if name in able | self.extended.keys()]
 
     @property
     def has_dataset(self) -> bool:
@@ -118,7 +118,7 @@ class Plan:
         paths = [t["path"] for rows in self.tracks.values() for t in rows]
         paths += [row[key] for row in self.chip for key in ("path", "relaxed")]
         paths += [row[key] for row in self.samples.values() for key in ("path", "barcodes", "labels", "rna")]
-        paths += [*self.given.values(), *self.pretrained.values()]
+        paths += [*self.given.values(), *self.extended.values()]
         paths += [self.config[section][key] for section, key, _ in CONFIG_PATHS]
         return sorted({path for path in paths if path})
 

@@ -91,7 +91,7 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
         problem, remedy, path = explain(errors[0])
         raise InputError(label, problem, remedy, f"key {dotted(path)}" if path else "top level")
     for name, model in filled["models"].items():
-        _check_pretrained(name, model, filled["evaluate"], label)
+        _check_extends(name, model, filled["evaluate"], label)
         _check_motif_tfs(name, model, filled["motifs"], label)
     filled["infer"]["model"] = filled["infer"]["model"] or next(iter(filled["models"]))
     for name in filled["models"]:
@@ -130,23 +130,21 @@ def looser_thresholds(cells: dict, schema: dict | None = None) -> dict[str, list
     return found
 
 
-def _check_pretrained(name: str, model: dict, evaluate: dict, label: str) -> None:
-    """Refuse settings that do not fit a training that starts from a pretrained model."""
-    if not model["pretrained"]:
+def _check_extends(name: str, model: dict, evaluate: dict, label: str) -> None:
+    """Refuse settings that do not fit a model that extends another one."""
+    if not model["extends"]:
         return
     place = f"key models.{name}"
     if model["architecture"] != "scbind":
-        problem = f"{model['architecture']} has no weights that its TFs share"
-        raise InputError(
-            label, problem, "use the architecture scbind, or remove the key", f"{place}.pretrained"
-        )
+        problem = f"{model['architecture']} cannot extend a model"
+        raise InputError(label, problem, "use the architecture scbind, or remove the key", f"{place}.extends")
     if model["options"]:
-        problem = "the network of a model with pretrained has the options of the pretrained one"
+        problem = "a model that extends another one has the options of its network"
         raise InputError(label, problem, "remove the key", f"{place}.options.{min(model['options'])}")
     if evaluate["left_out_tfs"]:
-        problem = f"the pretrained model of {name} may have seen the TFs that are left out"
+        problem = f"the training of the model that {name} extends may have seen the TFs that are left out"
         raise InputError(
-            label, problem, f"use 0, or remove models.{name}.pretrained", "key evaluate.left_out_tfs"
+            label, problem, f"use 0, or remove models.{name}.extends", "key evaluate.left_out_tfs"
         )
 
 
@@ -168,7 +166,7 @@ def _check_motif_tfs(name: str, model: dict, motifs: dict, label: str) -> None:
             "with motifs: false, the model knows no matrix of the release, and these TFs have nothing else"
         )
         raise InputError(label, problem, "set motifs: true, or models.*.motif_tfs: none", key)
-    if model["pretrained"]:  # was trained for them
+    if model["extends"]:  # was trained for them
         return
     model["options"] = {"strangers": STRANGERS} | model["options"]
     if not model["options"]["strangers"]:

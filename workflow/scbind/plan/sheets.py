@@ -61,7 +61,7 @@ def load_plan(
         if config[section][key]:
             config[section][key] = resolver(config[section][key], label, f"key {section}.{key}", folder)
     for name, each in config["models"].items():
-        for key in ("bundle", "pretrained"):
+        for key in ("bundle", "extends"):
             if each[key]:
                 each[key] = resolver(each[key], label, f"key models.{name}.{key}")
     # the order of rows changes nothing
