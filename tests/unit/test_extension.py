@@ -17,13 +17,14 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.evaluate import evaluate_model, kinds_by_splits, kinds_for_given
 from scbind.formats.bundlefile import predicts_other_tfs, read_about, read_bundle
 from scbind.formats.motifs import log_odds, motif_names, read_motifs, write_motifs
+from scbind.models.addition import add_chosen
 from scbind.models.base import build_network
 from scbind.models.bundle import BundleFiles, make_bundle
 from scbind.models.calibration import calibrate
 from scbind.models.extension import Extension, extended_facts, read_base
 from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import read_calibration, read_model, write_model
-from scbind.models.motiftfs import add_chosen, add_motif_tfs
+from scbind.models.motiftfs import add_motif_tfs
 from scbind.models.predictor import load_predictor
 from scbind.models.training import TrainFiles, TrainOptions, data_facts, train
 from scbind.plan.settings import default_options

@@ -11,12 +11,13 @@ from scbind.formats.motifgroups import motif_groups
 from scbind.formats.motifs import log_odds, motif_names, read_motifs, write_motifs
 from scbind.formats.motiftfs import choose_motif_tfs, matrices_of_motif_tfs
 from scbind.models.abstention import marks, reliability_table
+from scbind.models.addition import add_chosen, add_from_release
 from scbind.models.base import build_network
 from scbind.models.bundle import BundleFiles, make_bundle
 from scbind.models.calibration import calibrate
 from scbind.models.modelfile import read_model, write_model
 from scbind.models.motifcalibration import FEWEST, add_motif_calibration, expected_reliability
-from scbind.models.motiftfs import add_chosen, add_from_release, add_motif_tfs, as_motif_tfs, assayed_part
+from scbind.models.motiftfs import add_motif_tfs, as_motif_tfs, assayed_part
 from scbind.models.predictor import load_predictor
 from scbind.models.sharedway import KNOTS, P_UNIT, log_p_table, log_p_values
 from scbind.models.training import data_facts

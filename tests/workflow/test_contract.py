@@ -146,13 +146,14 @@ def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
     of_user = r'SETTINGS\["\w+"\]\["(?:fasta|exclude|chrom_sizes|mappability|genes|path|(?:cohort_)?truth)"\]'
     of_user += r"|sample_fragments\(|(?:PLAN\.(?:chip\b|tracks\[|inputs\())|GIVEN\[wildcards"
     of_user += r'|sample_row\([\w.]+\)\["(?:path|barcodes|labels|rna)"|PLAN\.samples\[[\w.]+\]\["labels"'
+    of_user += "|EXTENDED|extended_bundle"
     reading = {
         name
         for name, block in RULES.items()
-        if re.search(of_user, block.partition("    input:\n")[2].partition("    output:")[0])
+        if any(re.search(of_user, part) for part in re.findall(r"    input:\n(.*?)    output:", block, re.S))
     }
     assert reading == {name for name, block in RULES.items() if re.search(r"^        files=", block, re.M)}
-    assert len(reading) == 28
+    assert len(reading) == 32
 
 
 READERS = "build_dataset choose_windows train_model calibrate_model evaluate_model evaluate_depth"

@@ -31,6 +31,7 @@ rule make_bundle:
         species=SETTINGS["genome"]["species"],
         licence=lambda wildcards: SETTINGS["models"][wildcards.model]["licence"],
         training_data=PLAN.training_data(),
+        files=lambda wildcards: states(EXTENDED.get(wildcards.model)),
         code=source_digest("models.bundle", script="make_bundle"),
     script:
         "../scripts/make_bundle.py"

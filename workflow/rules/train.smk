@@ -139,7 +139,8 @@ rule add_motif_tfs:
         mem_mb=memory(4000),
         runtime=runtime(60),
     params:
-        code=source_digest("models.motiftfs", script="add_motif_tfs"),
+        files=lambda wildcards: states(EXTENDED.get(wildcards.model)),
+        code=source_digest("models.addition", script="add_motif_tfs"),
     script:
         "../scripts/add_motif_tfs.py"
 
@@ -173,6 +174,7 @@ rule calibrate_model:
         reference=subpath(input[0], parent=True),
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["valid_windows"],
         seed=lambda wildcards: SETTINGS["models"][wildcards.model]["seed"],
+        files=lambda wildcards: states(EXTENDED.get(wildcards.model)),
         code=source_digest("models.calibration", script="calibrate_model"),
     script:
         "../scripts/calibrate_model.py"

@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0], snakemake.threads):
-    from scbind.models.motiftfs import add_chosen
+    from scbind.models.addition import add_chosen
 
     add_chosen(
         snakemake.input.trained,

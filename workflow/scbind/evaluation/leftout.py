@@ -24,8 +24,9 @@ from scbind.evaluation.leftouttable import PAIR, POOLED_TREES
 from scbind.evaluation.pooledtrees import pooled_trees
 from scbind.formats.evidence import MOTIF
 from scbind.formats.motifs import read_motifs
+from scbind.models.addition import add_left_out
 from scbind.models.calibration import calibrate
-from scbind.models.motiftfs import add_left_out, evidence
+from scbind.models.motiftfs import evidence
 from scbind.models.predictor import Predictor, load_predictor
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from scbind.core.errors import InputError
 from scbind.core.filenames import as_file_name, fits_file_name, renamed_motif
 from scbind.core.runlog import say
+from scbind.formats.bundlefile import read_about
+from scbind.formats.evidence import assayed_tfs
 from scbind.formats.motiffiles import Matrix, load_profiles, matrix_of
 from scbind.formats.motifs import column_bits, log_odds, write_motifs
 from scbind.formats.symbols import Aliases, case_matters
@@ -84,12 +86,16 @@ def choose_motif_tfs(
     taxon: str,
     path: str | None = None,
     aliases: Mapping[str, str] | None = None,
+    extends: str | Path | None = None,
 ) -> None:
     """Write the matrices of the TFs without ChIP-seq of a model (:func:`scbind.formats.motifs.write_motifs`).
 
     Arguments and errors are those of :func:`matrices_of_motif_tfs`. This runs before the training, so that a misspelt
-    name does not stop the run after it.
+    name does not stop the run after it. ``extends`` is the bundle that the model extends, if any: its TFs with ChIP-seq
+    count as assayed.
     """
+    if extends:
+        assayed = [*assayed, *assayed_tfs(read_about(extends)["facts"])]
     chosen = matrices_of_motif_tfs(asked, assayed, release, taxon, path, aliases)
     write_motifs(output, chosen)
     say(

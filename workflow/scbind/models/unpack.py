@@ -31,11 +31,11 @@ from scbind.formats.evidence import shared_motifs
 from scbind.formats.motifs import write_motifs
 from scbind.formats.motiftfs import PLACE
 from scbind.models.abstention import reliability_table
+from scbind.models.addition import add_from_release
 from scbind.models.base import build_network
 from scbind.models.bundle import bundled_motifs
 from scbind.models.modelfile import DAMAGE, read_calibration, read_model
 from scbind.models.motifcalibration import add_motif_calibration
-from scbind.models.motiftfs import add_from_release
 from scbind.models.predictor import Predictor
 
 KNOWN = "motifs.npz"  # the matrices, in the form that the other steps read
@@ -71,7 +71,7 @@ def unpack_bundle(
         with.
     motif_tfs
         TFs without ChIP-seq to add: ``asked``, ``release``, ``taxon``, ``path`` and ``aliases`` of
-        :func:`scbind.models.motiftfs.add_from_release`. ``None`` adds none.
+        :func:`scbind.models.addition.add_from_release`. ``None`` adds none.
 
     Raises
     ------
