@@ -135,4 +135,26 @@ def test_the_sample_that_stops_training_is_weighted(tiny, tiny_dataset, genome):
     line, window, weight = draw_windows(genome, VALID, 1000, 0)
     labels, score = genome.labels[line, window], genome.score[line, window]
     each = [figures(genome, line, window, weight, column)["auprc"] for column in range(3)]
-    assert mean_auprc(labels, score, weight) == pytest.approx(np.mean(each))
+    mean, error = mean_auprc(labels, score, weight)
+    assert mean == pytest.approx(np.mean(each))
+    bound = (labels == BOUND).sum(axis=0)
+    share = (np.array(each) * bound + 2) / (bound + 4)
+    assert error == pytest.approx(np.sqrt((share * (1 - share) / bound).sum()) / 3)
+
+
+def test_the_error_of_an_auprc_is_about_its_spread_over_samples():
+    """Of one TF and of several. It is not 0 if the only bound window comes first."""
+    rng = np.random.default_rng(3)
+    for tfs, bound in ((1, 20), (5, 20)):
+        labels = np.zeros((400, tfs), dtype=np.int8)
+        labels[:bound] = BOUND
+        draws = [
+            mean_auprc(labels, labels + rng.normal(0, 0.7, labels.shape), np.ones(400)) for _ in range(200)
+        ]
+        mean, error = np.transpose(draws)
+        assert 0.7 * mean.std() < error.mean() < 1.5 * mean.std()
+    one = np.array([[BOUND], [0], [0]], dtype=np.int8)
+    assert mean_auprc(one, np.array([[0.9], [0.1], [0.2]]), np.ones(3)) == pytest.approx(
+        (1.0, 0.490), abs=1e-3
+    )
+    assert mean_auprc(one[1:], np.zeros((2, 1)), np.ones(2)) == (0.0, 0.0)

@@ -11,6 +11,7 @@ from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.models.base import build_network
 from scbind.models.extension import Base, Extension
 from scbind.models.metrics import ranking_metrics
+from scbind.models.trainer import AUPRC, AUPRC_ERROR
 
 CHECK_EVERY = 50  # on a GPU, the loss is checked once in this many steps
 
@@ -136,7 +137,7 @@ class BindingModule(pl.LightningModule):
         self._valid.append((logits.float().cpu(), batch["labels"].cpu(), batch["weight"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean AUPRC over the TFs with a bound and an unbound validation window."""
+        """Log the mean AUPRC over the TFs with a bound and an unbound validation window, and its standard error."""
         seen = self._valid
         if self.trainer.world_size > 1:  # each process has a part of the windows; parts differ in length
             everyone = [None] * self.trainer.world_size
@@ -144,7 +145,8 @@ class BindingModule(pl.LightningModule):
             seen = [batch for part in everyone for batch in part]
         logits, labels, weight = (torch.cat(parts).numpy() for parts in zip(*seen, strict=True))
         self._valid.clear()
-        self.log("valid_auprc", mean_auprc(labels, logits, weight), sync_dist=True)
+        for name, value in zip((AUPRC, AUPRC_ERROR), mean_auprc(labels, logits, weight), strict=True):
+            self.log(name, value, sync_dist=True)
 
     def configure_optimizers(self):
         """AdamW with warm-up and decay of the learning rate, or plain Adam as published for scFAN."""
@@ -159,15 +161,26 @@ class BindingModule(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def mean_auprc(labels: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
-    """Mean AUPRC over the TFs with a bound and an unbound window; 0 if there is no such TF.
+def mean_auprc(labels: np.ndarray, score: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Mean AUPRC over the TFs with a bound and an unbound window, and its standard error; zeros if there is none.
+
+    The error of the AUPRC of a TF is that of a proportion of its bound windows (Boyd, Eng, Page 2013, ECML PKDD,
+    section 3). The proportion has two windows of either kind added, so that the error is not 0 (Agresti, Coull 1998, Am
+    Stat 52:119).
 
     ``labels`` is int8 (windows, TFs); ambiguous and unassayed entries are left out. ``score`` is float (windows, TFs).
     ``weight`` (windows,) is the number of windows that each one represents.
     """
-    values = []
+    values, variances = [], []
     for column in range(labels.shape[1]):
         known = labels[:, column] >= 0
         truth = labels[known, column] == BOUND
-        values.append(ranking_metrics(truth, score[known, column], weight[known])["auprc"])
-    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0
+        value = ranking_metrics(truth, score[known, column], weight[known])["auprc"]
+        if np.isfinite(value):
+            bound = truth.sum()
+            share = (value * bound + 2) / (bound + 4)
+            values.append(value)
+            variances.append(share * (1 - share) / bound)
+    if not values:
+        return 0.0, 0.0
+    return float(np.mean(values)), float(np.sqrt(np.sum(variances)) / len(values))

@@ -1,12 +1,13 @@
-"""The Lightning trainer of every training, and what it keeps: the best epoch, and figures of each epoch."""
+"""The Lightning trainer of every training, and what it keeps: one epoch, and figures of each."""
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from scbind.core.runlog import say
@@ -15,31 +16,24 @@ from scbind.core.runlog import say
 # Without this, a few hundred bound validation windows make an early epoch look best by chance, before the learning rate
 # has come down.
 AVERAGING = 0.99
-TIE = 1e-6  # larger than the rounding error of an AUPRC, which is float32
+AUPRC, AUPRC_ERROR = "valid_auprc", "valid_auprc_se"  # that the module logs after each epoch
+KEPT = "highest", "error", "epoch", "auprc"
+ERRORS = 2  # about the 95 % interval
 
 
-def keep_states(state: Path) -> tuple[ModelCheckpoint, ModelCheckpoint]:
-    """Make the callbacks that save the state of the best epoch and of the last one in the folder ``state``.
+def keep_states(state: Path, patience: int) -> tuple[Kept, ModelCheckpoint]:
+    """Make the callbacks that save the state of the epoch that is kept and of the last one in the folder ``state``.
 
-    They must be in this order, so that the state of the last epoch has the score of the best one. The last one has a
-    callback of its own: with ``save_last``, that of the best epoch saves ``last.ckpt`` only in epochs that are the best
-    so far (Lightning 2.6), so a killed training would lose all epochs after these.
+    They must be in this order, so that the state of the last epoch knows which one is kept. The last one has a callback
+    of its own: with ``save_last``, the other one saves ``last.ckpt`` only in epochs that it keeps (Lightning 2.6), so a
+    killed training would lose all epochs after these.
     """
     each_epoch = {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = _Kept(state, "best", monitor="valid_auprc", mode="max", **each_epoch)
-    return best, _Kept(state, "last", **each_epoch)
+    return Kept(state, patience, **each_epoch), _Moved(state, "last", **each_epoch)
 
 
-class _Kept(ModelCheckpoint):
-    """A checkpoint of which the last of equally good epochs is the best, and that knows it in another folder, too."""
-
-    def check_monitor_top_k(self, trainer, current=None) -> bool:
-        """Whether an epoch is at least as good as the best so far.
-
-        With one bound validation window, the AUPRC may be 1 from the first epoch on.
-        """
-        best = self.best_k_models.get(self.kth_best_model_path)
-        return super().check_monitor_top_k(trainer, current) or (best is not None and bool(current == best))
+class _Moved(ModelCheckpoint):
+    """A checkpoint that can be continued in another folder."""
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Continue with the state of a checkpoint, whose paths may be those of another place."""
@@ -52,15 +46,60 @@ class _Kept(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "dirpath": self.dirpath, "best_k_models": scores})
 
 
-class Patience(EarlyStopping):
-    """Stops a training after ``patience`` epochs without an equal or better validation AUPRC."""
+class Kept(_Moved):
+    """Keeps the last epoch whose validation AUPRC is at most ``ERRORS`` standard errors below the highest.
 
-    def __init__(self, patience: int):
-        super().__init__("valid_auprc", mode="max", patience=patience, min_delta=-TIE)
+    Where few validation windows are bound, the highest AUPRC is a matter of chance, and of epochs that cannot be told
+    apart, the last is the best guess: the learning rate has come down (docs/notebooks/network.md). A training that
+    overfits is clearly below its highest AUPRC. Training ends ``patience`` epochs after the one that is kept.
+
+    Attributes
+    ----------
+    highest, error
+        Highest validation AUPRC so far, and its standard error.
+    epoch, auprc
+        Number of the epoch that is kept, and its validation AUPRC.
+    """
+
+    def __init__(self, state: Path, patience: int, **options):
+        super().__init__(state, "best", monitor=AUPRC, mode="max", **options)
+        self.patience = patience
+        self.highest, self.error = -math.inf, 0.0
+        self.epoch, self.auprc = -1, math.nan
+
+    def check_monitor_top_k(self, trainer, current=None) -> bool:
+        """Whether the epoch that has ended is kept."""
+        auprc = float(current)
+        if auprc > self.highest:
+            self.highest, self.error = auprc, float(trainer.callback_metrics[AUPRC_ERROR])
+        if auprc < self.highest - ERRORS * self.error:
+            return False
+        self.epoch, self.auprc = trainer.current_epoch, auprc
+        return True
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        """Save the epoch if it is kept, and end the training after enough others."""
+        super().on_train_epoch_end(trainer, module)
+        self._end_after(trainer, trainer.current_epoch)
 
     def on_train_start(self, trainer, module) -> None:
-        """Stop a resumed training that had ended before it was killed, which Lightning does not save."""
-        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+        """End a resumed training that had ended before it was killed, which Lightning does not save."""
+        super().on_train_start(trainer, module)
+        self._end_after(trainer, trainer.current_epoch - 1)
+
+    def _end_after(self, trainer, epoch: int) -> None:
+        if self.epoch >= 0 and epoch - self.epoch >= self.patience:
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict:
+        """Return the state of the checkpoint, and what it is compared with."""
+        return super().state_dict() | {name: getattr(self, name) for name in KEPT}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Continue with the state of a checkpoint."""
+        super().load_state_dict(state_dict)
+        for name in KEPT:
+            setattr(self, name, state_dict[name])
 
 
 def make_trainer(
@@ -106,7 +145,7 @@ class History(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         row = {
             "epoch": trainer.current_epoch,
-            **{name: metrics.get(name) for name in ("train_loss", "valid_loss", "valid_auprc")},
+            **{name: metrics.get(name) for name in ("train_loss", "valid_loss", AUPRC)},
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
         }
         seconds, self.began = time.monotonic() - self.began, time.monotonic()

@@ -32,7 +32,7 @@ from scbind.models.checkpoint import read_archive
 from scbind.models.extension import Base, extended_facts, read_base
 from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import write_model
-from scbind.models.trainer import History, Patience, keep_states, make_trainer
+from scbind.models.trainer import History, keep_states, make_trainer
 
 RESUMED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
 SMALLEST_BATCH = 8  # if even this does not fit into GPU memory, smaller batches do not help
@@ -63,8 +63,8 @@ class TrainOptions:
     sampling
         Fields of :class:`scbind.models.batches.Sampling` that differ from the defaults of the architecture.
     epochs, batch_size, patience
-        Maximum number of epochs; examples per step; training stops after ``patience`` epochs
-        without an equal or better validation AUPRC.
+        Maximum number of epochs; examples per step; training ends ``patience`` epochs after the one that is kept
+        (:class:`scbind.models.trainer.Kept`).
     learning_rate, weight_decay
         Settings of the optimiser. ``learning_rate`` is the maximum of the schedule.
     valid_windows
@@ -133,7 +133,7 @@ def train(
     hidden: Sequence[str] = (),
     case_matters: bool = False,
 ) -> None:
-    """Train a model on the training split and keep the epoch with the best validation AUPRC.
+    """Train a model on the training split and keep one epoch (:class:`scbind.models.trainer.Kept`).
 
     Parameters
     ----------
@@ -211,9 +211,9 @@ def _fit(
     last = _whole_state(state)
     if last:
         say(f"resuming from {last}")
-    (best, kept), record = keep_states(state), History()
-    callbacks = [Patience(options.patience), record, best, kept]
-    trainer = make_trainer(options.architecture, *device, precision, options.epochs, callbacks)
+    kept, newest = keep_states(state, options.patience)
+    record = History()
+    trainer = make_trainer(options.architecture, *device, precision, options.epochs, [record, kept, newest])
     try:
         trainer.fit(module, batches, ckpt_path=last, weights_only=True)
     except RuntimeError as error:
@@ -221,8 +221,9 @@ def _fit(
             raise
         return False
     if trainer.is_global_zero:  # only one process writes
-        say(f"best validation AUPRC {float(best.best_model_score):.4f}")
-        _write_outputs(files, record.rows, best.best_model_path, module)
+        highest = f"highest {kept.highest:.4f}, standard error {kept.error:.4f}"
+        say(f"epoch {kept.epoch + 1} is kept: validation AUPRC {kept.auprc:.4f} ({highest})")
+        _write_outputs(files, record.rows, kept.best_model_path, module)
     return True
 
 
