@@ -105,7 +105,7 @@ def of_epochs(monkeypatch, auprc: list[float], killed_in: int | None = None, err
 
 
 @pytest.mark.parametrize("killed_in", [2, 3])
-@pytest.mark.parametrize("error", [0.0, 0.225])
+@pytest.mark.parametrize("error", [0.0, 0.45])
 def test_a_killed_training_resumes_after_its_last_epoch_and_not_after_its_best(
     tiny, tiny_dataset, tmp_path, monkeypatch, killed_in, error
 ):
@@ -148,12 +148,12 @@ def test_a_training_that_had_ended_early_does_not_go_on(tiny, tiny_dataset, tmp_
         ([1.0] * 5, 0.0, 5, 5),
         ([0.1, 0.5, 0.4, 0.5, 0.4], 0.0, 4, 5),
         ([0.5, 0.4, 0.3, 0.2, 0.6], 0.0, 1, 4),  # ends three epochs after the one that is kept
-        ([0.5, 0.45, 0.41, 0.45, 0.41], 0.05, 5, 5),
-        ([0.5, 0.45, 0.39, 0.35, 0.31], 0.05, 2, 5),  # each is near the one before, but not near the highest
-        ([0.5, 0.41, 0.6, 0.49, 0.49], 0.05, 3, 5),  # an epoch that was kept is not, beside a higher one
+        ([0.5, 0.45, 0.41, 0.45, 0.41], 0.1, 5, 5),
+        ([0.5, 0.45, 0.39, 0.35, 0.31], 0.1, 2, 5),  # each is near the one before, but not near the highest
+        ([0.5, 0.41, 0.6, 0.49, 0.49], 0.1, 3, 5),  # an epoch that was kept is not, beside a higher one
     ],
 )
-def test_the_last_epoch_within_two_standard_errors_of_the_highest_auprc_is_kept(
+def test_the_last_epoch_within_a_standard_error_of_the_highest_auprc_is_kept(
     tiny, tiny_dataset, tmp_path, monkeypatch, capfd, auprc, error, kept, epochs
 ):
     """With one bound validation window, the AUPRC may be 1 from the first epoch on."""

@@ -18,7 +18,6 @@ from scbind.core.runlog import say
 AVERAGING = 0.99
 AUPRC, AUPRC_ERROR = "valid_auprc", "valid_auprc_se"  # that the module logs after each epoch
 KEPT = "highest", "error", "epoch", "auprc"
-ERRORS = 2  # about the 95 % interval
 
 
 def keep_states(state: Path, patience: int) -> tuple[Kept, ModelCheckpoint]:
@@ -47,11 +46,12 @@ class _Moved(ModelCheckpoint):
 
 
 class Kept(_Moved):
-    """Keeps the last epoch whose validation AUPRC is at most ``ERRORS`` standard errors below the highest.
+    """Keeps the last epoch whose validation AUPRC is at most one standard error below the highest.
 
     Where few validation windows are bound, the highest AUPRC is a matter of chance, and of epochs that cannot be told
-    apart, the last is the best guess: the learning rate has come down (docs/notebooks/network.md). A training that
-    overfits is clearly below its highest AUPRC. Training ends ``patience`` epochs after the one that is kept.
+    apart, the last is the best guess: the learning rate has come down (docs/notebooks/network.md). This is the
+    one-standard-error rule (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3). Training ends
+    ``patience`` epochs after the one that is kept.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Kept(_Moved):
         auprc = float(current)
         if auprc > self.highest:
             self.highest, self.error = auprc, float(trainer.callback_metrics[AUPRC_ERROR])
-        if auprc < self.highest - ERRORS * self.error:
+        if auprc < self.highest - self.error:
             return False
         self.epoch, self.auprc = trainer.current_epoch, auprc
         return True
