@@ -1,10 +1,11 @@
 """What the report says about a model that was trained elsewhere."""
 
 import json
+from pathlib import Path
 
 import pytest
 from scbind.core.errors import InputError
-from scbind.report.origin import read_origin
+from scbind.report.origin import read_extended, read_origin
 
 ABOUT = {
     "file": "starter.scbind.zip",
@@ -54,3 +55,23 @@ def test_many_lines_are_counted(said):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file; run the rule unpack_bundle again"):
         read_origin(tmp_path / "bundle.json", {})
+
+
+def test_a_bundle_that_is_extended_is_named_and_what_was_trained_here():
+    starter = Path(__file__).parents[2] / "resources/models/starter.scbind.zip"
+    ours = read_extended(starter, {"genome": "hg38", "species": "human"})
+    assert ours.point() == (
+        "The model that predicts binding extends that of the bundle starter.scbind.zip. The TFs of the ChIP-seq sheet "
+        "were trained in this run. All other TFs are those of the bundle."
+    )
+    (text,) = ours.sentences(tested=True)
+    assert (
+        "(named starter there, made with scbind 0.1.0), which was trained on GM12878 and K562, genome hg19."
+        in text
+    )
+    assert (
+        "Only the TFs of the ChIP-seq sheet were trained in this run. The numbers below are theirs." in text
+    )
+    mouse = read_extended(starter, {"genome": "mm10", "species": "mouse"})
+    assert mouse.other_species == "human"
+    assert "The bundle was trained on human, and this run is on mouse." in mouse.sentences(tested=True)[1]

@@ -20,6 +20,7 @@ rule write_report:
         left_out=optional(LEFT_OUT_TABLE),
         needed=optional("results/evaluation/fragments_needed.tsv" if HAS_DATASET else None),
         bundle=optional(f"results/models/{INFER_MODEL}/bundle.json" if INFER_MODEL in GIVEN else None),
+        extends=optional(EXTENDED.get(INFER_MODEL)),
         training=expand("results/models/{model}/training.csv", model=MODELS),
         differential="results/analysis/differential_tfs.tsv",
         differential_sites=optional(DIFFERENTIAL_SITES),
@@ -82,7 +83,7 @@ rule write_report:
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
         assay=lookup("cells/assay", within=SETTINGS),
         looser=settings.looser_thresholds(SETTINGS["cells"]),
-        files=key_states("genome/genes"),
+        files=key_states("genome/genes") + states(EXTENDED.get(INFER_MODEL)),
         template=[
             template_digest(name) for name in ("report.html.j2", "report.css", "shared.js", "report.js")
         ],

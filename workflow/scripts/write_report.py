@@ -41,6 +41,7 @@ with logged(snakemake.log[0], snakemake.threads):
         curves=dict(zip([*snakemake.params.tested, *snakemake.params.baselines], curves, strict=True)),
         training=dict(zip(snakemake.params.models, given.training, strict=True)),
         bundle=given.bundle or None,
+        extends=given.extends or None,
         applied_to=snakemake.params.applied_to,
         models=snakemake.params.models,
         peaks=dict(zip(snakemake.params.cell_types, given.peaks, strict=True)),

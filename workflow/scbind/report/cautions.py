@@ -275,12 +275,11 @@ def _unknown_frame(inputs: Inputs) -> Caution | None:
 
 
 def _other_species(inputs: Inputs) -> Caution | None:
-    origin = inputs.origin
-    theirs = origin.about.get("species") if origin is not None else None
-    if not theirs or not origin.species or theirs.lower() == origin.species.lower():
+    origin = inputs.origin or inputs.extended
+    if origin is None or not origin.other_species:
         return None
     return Caution(
-        f"The model was trained on {theirs} and is applied to {origin.species}.",
+        f"The model was trained on {origin.other_species} and is applied to {origin.species}.",
         "Its accuracy there is not known, unless it was tested in this run.",
         "infer.model",
     )

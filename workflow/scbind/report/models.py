@@ -60,8 +60,8 @@ def evaluation(inputs: Inputs) -> Section | None:
         f"{_held_out(metrics)} Sites are rare, so read AUPRC instead of AUROC. "
         "Compare it with the prevalence, which is the AUPRC of random guessing.",
     ]
-    if inputs.origin is not None:
-        section.text = inputs.origin.sentences(inputs.tested) + section.text
+    if origin := inputs.origin or inputs.extended:
+        section.text = origin.sentences(inputs.tested) + section.text
     if metrics is not None:
         _compared(inputs, metrics, section)
         _auprc_per_tf(inputs, metrics, section)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scbind.core.files import read_json
 from scbind.dataset.seen import trained_lines
+from scbind.formats.bundlefile import read_about
 from scbind.report.tables import join_names
 
 MANY = 8  # cell lines named in a sentence
@@ -21,6 +22,12 @@ class Origin:
     genome: str | None
     species: str | None
 
+    @property
+    def other_species(self) -> str | None:
+        """Species of the training, if it is known to be another one than that of this run."""
+        theirs = self.about["species"]
+        return theirs if theirs and self.species and theirs.lower() != self.species.lower() else None
+
     def point(self) -> str:
         """Sentence for the summary."""
         bundle = self.about["file"]
@@ -31,11 +38,10 @@ class Origin:
 
     def sentences(self, tested: bool) -> list[str]:
         """Sentences for the section on accuracy. ``tested``: the accuracy was measured in this run."""
-        about, named = self.about, join_names(trained_lines(self.about["facts"]), MANY)
+        about = self.about
         said = [
             f"The model was not trained in this run. It comes from the bundle {about['file']} (named {about['name']} "
-            f"there, made with scbind {about['version']}) and was trained on {named}, "
-            f"genome {about['genome']}. Licence: {about['licence'] or 'not stated'}."
+            f"there, made with scbind {about['version']}) and was {self._training()}"
         ]
         if not tested:
             said.append(
@@ -43,11 +49,10 @@ class Origin:
                 "sheets.chip). The numbers below are those that the authors of the bundle measured. The model card "
                 "shows how accuracy depends on depth. Precision-recall curves are not shown."
             )
-        theirs = about["species"]
-        if theirs and self.species and theirs.lower() != self.species.lower():
+        if self.other_species:
             said.append(
-                f"The model was trained on {theirs} and is applied to {self.species}. Its accuracy there is not known, "
-                "unless it was tested in this run on cell lines of that species."
+                f"The model was trained on {self.other_species} and is applied to {self.species}. Its accuracy there "
+                "is not known, unless it was tested in this run on cell lines of that species."
             )
         elif about["genome"] != self.genome:
             said.append(
@@ -55,6 +60,42 @@ class Origin:
                 "another assembly."
             )
         return said
+
+    def _training(self) -> str:
+        about, named = self.about, join_names(trained_lines(self.about["facts"]), MANY)
+        return f"trained on {named}, genome {about['genome']}. Licence: {about['licence'] or 'not stated'}."
+
+
+class Extended(Origin):
+    """As :class:`Origin`, of a bundle that the model of this run extends."""
+
+    def point(self) -> str:
+        """Sentence for the summary."""
+        return (
+            f"The model that predicts binding extends that of the bundle {self.about['file']}. The TFs of the ChIP-seq "
+            "sheet were trained in this run. All other TFs are those of the bundle."
+        )
+
+    def sentences(self, tested: bool) -> list[str]:
+        """Sentences for the section on accuracy."""
+        about = self.about
+        said = [
+            f"The model extends that of the bundle {about['file']} (named {about['name']} there, made with scbind "
+            f"{about['version']}), which was {self._training()} Only the TFs of the ChIP-seq sheet were trained in "
+            "this run. The numbers below are theirs. Those of the other TFs are on the model card in the bundle."
+        ]
+        if self.other_species:
+            said.append(
+                f"The bundle was trained on {self.other_species}, and this run is on {self.species}. The accuracy of "
+                "the TFs of the bundle is not known there."
+            )
+        return said
+
+
+def read_extended(bundle: str | Path, applied_to: Mapping[str, str | None]) -> Extended:
+    """Read what the bundle says about itself. ``applied_to`` has ``genome`` and ``species`` of this run."""
+    about = {**read_about(bundle), "file": Path(bundle).name}
+    return Extended(about, applied_to.get("genome"), applied_to.get("species"))
 
 
 def read_origin(bundle: str | Path, applied_to: Mapping[str, str | None]) -> Origin:

@@ -19,7 +19,7 @@ from scbind.core.runlog import say
 from scbind.report.cautions import Caution, cautions
 from scbind.report.explorer import asked, described, explorer
 from scbind.report.librarycurves import read_library_curves
-from scbind.report.origin import read_origin
+from scbind.report.origin import read_extended, read_origin
 from scbind.report.pack import unpack
 from scbind.report.places import PLACE_FORM
 from scbind.report.read import (
@@ -76,6 +76,8 @@ class ReportFiles:
         ``training``. All other names in ``metrics`` are baselines.
     bundle
         ``bundle.json`` of the model that predicts binding in cells, if it was trained elsewhere.
+    extends
+        The bundle that this model extends, if any.
     applied_to
         ``genome`` and ``species`` of this run. ``species`` may be ``None``.
     peaks
@@ -113,6 +115,7 @@ class ReportFiles:
     training: Mapping[str, str | Path] = field(default_factory=dict)
     models: Sequence[str] = ()
     bundle: str | Path | None = None
+    extends: str | Path | None = None
     applied_to: Mapping[str, str | None] = field(default_factory=dict)
     peaks: Mapping[str, str | Path] = field(default_factory=dict)
     types: str | Path | None = None
@@ -179,6 +182,7 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         training={name: read_result(path, AGAIN, ",") for name, path in files.training.items()},
         models=list(files.models) or list(files.training),
         origin=read_origin(files.bundle, files.applied_to) if files.bundle else None,
+        extended=read_extended(files.extends, files.applied_to) if files.extends else None,
         n_windows=None if windows is None else len(windows["start"]),
         window=None if windows is None else int(windows["window"]),
         genes=read_places(files.genes, files.sizes),

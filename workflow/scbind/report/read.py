@@ -20,7 +20,7 @@ from scbind.formats.colours import colours_of
 from scbind.formats.genes import read_genes
 from scbind.formats.genome import ChromSizes
 from scbind.formats.typestatus import POOLED, STATUSES
-from scbind.report.origin import Origin
+from scbind.report.origin import Extended, Origin
 from scbind.report.style import DPI, as_png, data_uri, save_png
 from scbind.report.tables import join_names
 
@@ -65,6 +65,8 @@ class Inputs:
         Thresholds of each quality measure.
     origin
         Where the model for cells comes from, if it was trained elsewhere.
+    extended
+        The bundle that the model for cells extends, if any.
     matrices
         Known motif of each TF: log2 odds, float32 (4, length).
     found
@@ -101,6 +103,7 @@ class Inputs:
     draw: Callable
     limits: dict[str, list[float]] = field(default_factory=dict)
     origin: Origin | None = None
+    extended: Extended | None = None
     matrices: dict[str, np.ndarray] = field(default_factory=dict)
     found: dict[str, np.ndarray] = field(default_factory=dict)
     learned: dict[str, np.ndarray] = field(default_factory=dict)

@@ -44,8 +44,8 @@ def summary(inputs: Inputs) -> Section:
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
         table = inputs.tables["populations"]
         section.points.append(_populations_point(table))
-    if inputs.origin is not None:
-        section.points.append(inputs.origin.point())
+    if origin := inputs.origin or inputs.extended:
+        section.points.append(origin.point())
     if "metrics" in inputs.tables:
         section.points += _model_points(inputs, section)
     section.points += _abstention_points(data)
