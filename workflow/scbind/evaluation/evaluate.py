@@ -153,11 +153,11 @@ def _trained_on(
     ``None`` if one of them was trained on another assembly, so that it is not known.
     """
     seen, line_trained = np.zeros(len(window), dtype=bool), False
-    where = list(data.genome.sizes.names), data.chrom[window], data.context_start(window)
     for facts in models:
         if not is_same_assembly(facts, data.genome.name, data.genome.sequenced):
             return None
         trained, context = trained_lines(facts), data.manifest["context"]
+        where = list(data.genome.sizes.names), data.chrom[window], data.context_start(window)
         # as for models that are trained here, a locus counts as known if a line was trained on it
         seen |= seen_windows(facts, trained, *where, context, validated=False).any(axis=0)
         line_trained |= bool(same_lines(data.lines[line], trained))
