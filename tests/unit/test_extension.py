@@ -15,7 +15,7 @@ from scbind.dataset.seen import with_extended
 from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.evaluate import evaluate_model, kinds_by_splits, kinds_for_given
-from scbind.formats.bundlefile import predicts_other_tfs, read_about, read_bundle
+from scbind.formats.bundlefile import predicts_other_tfs, read_about, read_bundle, write_bundle
 from scbind.formats.motifs import log_odds, motif_names, read_motifs, write_motifs
 from scbind.models.addition import add_chosen
 from scbind.models.base import build_network
@@ -162,7 +162,7 @@ def test_the_training_starts_from_the_prediction_without_chip_seq(
 
 def test_facts_name_what_was_trained_here_and_what_was_extended(tiny, tiny_dataset, base, mine):
     facts, own = mine[1]["facts"], TrainingSet.open(tiny_dataset, tiny["reference"])
-    assert facts["trained"] == ["TF1", "TF2"] and facts["mapped"] == 2
+    assert facts["trained"] == facts["dataset_tfs"] == ["TF1", "TF2"] and facts["mapped"] == 2
     assert facts["extends"] == read_about(base)["facts"] | {"name": "base"}
     assert facts["assayed"] == [[True, False, True], [False, False, False]]
     assert facts["bound_train"]["OTHER"] == read_about(base)["facts"]["bound_train"]["OTHER"]
@@ -207,6 +207,8 @@ def test_a_tf_without_a_bound_window_stays_as_it_is(tiny, tiny_dataset, base):
     facts |= {"bound_train": facts["bound_train"] | {"TF1": 0}, "modelled": [False, True]}
     facts = extended_facts(start, facts, case_matters=False)
     assert facts["modelled"] == [True, True, True]
+    assert facts["dataset_tfs"] == ["TF1", "TF2"] and facts["trained"] == ["TF2"]
+    assert facts["bound_train"]["TF1"] == start.facts["bound_train"]["tf1"] > 0
     network = build_network("scbind", facts, start.options)
     Extension(network, start, facts)
     tower = network.windows[0]
@@ -275,7 +277,9 @@ def test_tfs_without_chip_seq_are_added_as_to_the_bundle(
     assert facts["tfs"] == ["TF1", "OTHER", "TF2", "NEW"] and facts["evidence"] == ["chip"] * 3 + ["motif"]
     names = motif_names(paths[1])
     assert names["OTHER"] == "M:OTHER" and names["NEW"] == "M:NEW" and "tf1" not in names
-    np.testing.assert_array_equal(read_motifs(paths[1])["TF1"], read_motifs(tiny_motifs)["TF1"])
+    # a TF of the bundle has its matrix there, with the name that it has here
+    np.testing.assert_array_equal(read_motifs(paths[1])["TF1"], matrix(0))
+    assert names["TF1"] == "M:tf1"
     calibrate(paths[0], tiny_dataset, tiny["reference"], tmp_path / "calibration", 300, seed=1, extends=base)
     ours = read_calibration(tmp_path / "calibration", paths[0])
     assert ours["parameters"]["NEW"] == ours["motif_tfs"]["parameters"]
@@ -322,9 +326,20 @@ def _nothing(folder):
 
 
 def test_bundles_that_cannot_be_extended_are_refused(tiny, tiny_dataset, base, tmp_path):
-    plain = bundle_of(tmp_path / "plain", tiny_dataset, tiny) if False else None
-    assert plain is None
     assert predicts_other_tfs(base)
+    found = read_bundle(base)
+    for name, facts, says in (
+        ("plain", {}, r"was not trained for other TFs \(options.strangers is 0\); use another bundle"),
+        ("other", {"genome": "else"}, "describes another model than the weights"),
+    ):
+        stored = read_model(base.parent / "weights")
+        stored["options"] = stored["options"] | ({"strangers": 0} if name == "plain" else {})
+        stored["facts"] = stored["facts"] | facts
+        write_model(tmp_path / name, **stored)
+        members = found.members | {"model.safetensors": (tmp_path / name).read_bytes()}
+        write_bundle(tmp_path / f"{name}.scbind.zip", found.about, members)
+        with pytest.raises(InputError, match=says):
+            read_base(tmp_path / f"{name}.scbind.zip", 200, 1000)
     with pytest.raises(
         InputError, match="its model reads windows of 200 in 1000 bp, this run has 100 in 1000"
     ):
@@ -391,6 +406,34 @@ def test_all_windows_of_the_test_seen_is_refused(tiny, base, tmp_path):
         "test lines or chromosomes that its card lists as held out"
     )
     assert not (tmp_path / "dataset").exists()
+
+
+def test_all_windows_of_validation_trained_on_is_refused(tiny, base, tmp_path):
+    facts = read_about(base)["facts"]
+    facts["splits"] = {"train": ["*:chr2:0-20000"], "valid": [], "test": []}
+    facts["assayed"] = [[True, True], [True, False]]
+    with pytest.raises(InputError) as refused:
+        dataset_beside(tiny, tmp_path / "dataset", facts)
+    assert str(refused.value) == (
+        "config, splits.valid: base was trained on every validation window; "
+        "validate on lines or chromosomes that its card lists as validation or held out"
+    )
+
+
+def test_a_tf_without_a_bound_training_window_is_said_to_be_that_of_the_bundle(tiny, base, tmp_path, capsys):
+    """A TF that the bundle lacks is not modelled."""
+    facts = read_about(base)["facts"]
+    facts["splits"] = {"train": ["C:chr1:0-1000"], "valid": [], "test": []}
+    nowhere = tmp_path / "nowhere.narrowPeak"
+    nowhere.write_text("chr2\t1500\t1800\t.\t0\t.\t1\t-1\t-1\t150\n")
+    chip = [{"cell_line": "A", "tf": tf, "path": str(nowhere), "relaxed": None} for tf in ("other", "NEW")]
+    build_dataset(
+        tiny["reference"], tiny["lines"], [*tiny["chip"], *chip], tiny["splits"], tiny["geometry"],
+        tmp_path / "dataset", extended={"base": facts},
+    )  # fmt: skip
+    said = capsys.readouterr().err
+    assert "WARNING other: no bound window in the training split; it is predicted as by the bundle" in said
+    assert "WARNING NEW: no bound window in the training split; it is not modelled" in said
 
 
 def test_a_locus_or_line_that_the_extended_model_knows_is_not_new(tiny, tiny_dataset, base, tmp_path):

@@ -521,7 +521,7 @@ def test_a_model_can_be_trained_so_that_tfs_are_added_later(project):
     assert jobs["choose_motif_tfs"] == jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
 
 
-def test_a_training_that_starts_from_a_bundle_is_done_again_if_the_bundle_changes(project):
+def test_a_model_that_extends_a_bundle_is_trained_again_if_the_bundle_changes(project):
     """Also if the new file is older. The dataset reads it, too: windows that it saw are not held out."""
     bundle = project.folder / "base.scbind.zip"
     shutil.copy(project.root / "resources/models/starter.scbind.zip", bundle)

@@ -24,6 +24,7 @@ from scbind.dataset.seen import (
 )
 from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID, assign_splits
 from scbind.dataset.trainingset import FORMAT
+from scbind.formats.evidence import assayed_tfs
 from scbind.formats.genome import Genome
 from scbind.formats.geometry import Geometry
 from scbind.formats.insertions import read_fragments, read_insertions, read_regions
@@ -124,7 +125,9 @@ def build_dataset(
             "depth": depths,
             "splits": splits,
             "extends": list((extended or {}).values()),
-            "bound_train": _count_bound(tfs, labels, split) if training else dict.fromkeys(tfs, 0),
+            "bound_train": (
+                _count_bound(tfs, labels, split, extended or {}) if training else dict.fromkeys(tfs, 0)
+            ),
             "normalisation": "insertion counts with depth (insertions per covered known base) beside them",
             "sha256": {f.name: file_sha256(f) for f in sorted(folder.iterdir())},
         }
@@ -237,7 +240,7 @@ def _write_splits(
         split[(split > TRAIN) & (grid.start % window > 0)] = UNUSED
     for name, facts in [*given.items(), *extended.items()]:
         for each in with_extended(facts):
-            _take_out_seen(split, name, each, lines, grid, name in extended)
+            _take_out_seen(split, each.get("name", name), each, lines, grid, name in extended)
     np.save(folder / "splits.npy", split)
     return split
 
@@ -270,26 +273,36 @@ def _take_out_seen(
     seen = seen_windows(facts, lines, *where) & (split == TEST)
     split[seen] = UNUSED
     say(f"{int(seen.sum()):,} test windows left out because the training of {name} saw them")
-    if extended:
-        seen = seen_windows(facts, lines, *where, validated=False) & (split == VALID)
-        split[seen] = UNUSED
-        say(f"{int(seen.sum()):,} validation windows left out because {name} was trained on them")
     if not (split == TEST).any():
         problem = f"the training of {name} saw every test window"
         remedy = "test lines or chromosomes that its card lists as held out"
         remedy += "" if extended else ", or leave splits.test empty"
         raise InputError("config", problem, remedy, "splits.test")
+    if extended:
+        seen = seen_windows(facts, lines, *where, validated=False) & (split == VALID)
+        split[seen] = UNUSED
+        say(f"{int(seen.sum()):,} validation windows left out because {name} was trained on them")
+        if seen.any() and not (split == VALID).any():
+            problem = f"{name} was trained on every validation window"
+            remedy = "validate on lines or chromosomes that its card lists as validation or held out"
+            raise InputError("config", problem, remedy, "splits.valid")
 
 
-def _count_bound(tfs: list[str], labels: np.ndarray, split: np.ndarray) -> dict[str, int]:
+def _count_bound(
+    tfs: list[str], labels: np.ndarray, split: np.ndarray, extended: Mapping[str, Mapping]
+) -> dict[str, int]:
     """Bound training windows of each TF. Warnings say which TFs have none, or few in validation.
+
+    ``extended``: facts of models that are extended; they predict their TFs in any case.
 
     Raises :class:`InputError` if no TF has any in training, or none of those that have has any in validation.
     """
     train, valid = _bound_in((TRAIN, VALID), labels, split)
+    known = {tf.casefold() for facts in extended.values() for tf in assayed_tfs(facts)}
     for tf, count in zip(tfs, train, strict=True):
         if count == 0:
-            say(f"WARNING {tf}: no bound window in the training split; it is not modelled")
+            then = "it is predicted as by the bundle" if tf.casefold() in known else "it is not modelled"
+            say(f"WARNING {tf}: no bound window in the training split; {then}")
     if not train.any():
         problem = "no TF has a bound training window"
         raise InputError("config", problem, "widen splits.train", "splits.train")

@@ -134,7 +134,7 @@ def _is_similar(short: str, long: str) -> bool:
 
 
 def with_extended(facts: Mapping) -> list[Mapping]:
-    """Return facts of a model, those of the model that its training started from, and so on.
+    """Return facts of a model, those of the model that it extends, and so on.
 
     Examples
     --------

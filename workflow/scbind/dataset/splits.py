@@ -144,7 +144,7 @@ def kinds_of_holdout(
     ``splits`` is the array of :func:`assign_splits`; ``window`` int (windows asked for,). The kinds that occur of:
     ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the locus was trained
     on, the line was not), ``both`` (neither), ``pair`` (both, but not together). ``elsewhere`` are the arguments of
-    :func:`name_kinds` for a model from which a training on these splits started.
+    :func:`name_kinds` for a model that one trained on these splits extends.
     """
     seen = (splits[:, window] == TRAIN).any(axis=0) | elsewhere[0]
     return name_kinds(seen, bool((splits[line] == TRAIN).any()) or elsewhere[1])

@@ -102,9 +102,9 @@ class TrainingSet:
         says now.
         """
         known = self.manifest | {"assayed": self.trained, "mappability": self.has_mappability}
-        trained = _of_trained(facts)
+        own = _of_dataset(facts)
         for key in COMPARED:
-            there, here = (_comparable(key, each) for each in (trained, known))
+            there, here = (_comparable(key, each) for each in (own, known))
             if here == there:
                 continue
             if isinstance(here, int):
@@ -206,13 +206,13 @@ class TrainingSet:
         return self.genome.sizes.offsets[self.chrom[windows]] + self.context_start(windows, shift)
 
 
-def _of_trained(facts: dict) -> dict:
+def _of_dataset(facts: dict) -> dict:
     """Facts of a model, without the TFs of a model that it extends (:mod:`scbind.models.extension`)."""
-    if "trained" not in facts:
+    if "dataset_tfs" not in facts:
         return facts
-    columns = [facts["tfs"].index(tf) for tf in facts["trained"]]
+    columns = [facts["tfs"].index(tf) for tf in facts["dataset_tfs"]]
     assayed = [[row[column] for column in columns] for row in facts["assayed"]]
-    return facts | {"tfs": facts["trained"], "assayed": assayed}
+    return facts | {"tfs": facts["dataset_tfs"], "assayed": assayed}
 
 
 def _comparable(key: str, known: dict) -> int | list[str]:

@@ -188,7 +188,7 @@ def _directory(path: str | Path) -> dict[str, tuple[int, _Entry]]:
     Raises :class:`InputError` if the file is not a zip file, has other members than a bundle, or differs in any byte
     outside the compressed members from what :func:`write_bundle` writes.
     """
-    path = require(path, "correct models.NAME.bundle, or make the bundle with snakemake bundle")
+    path = require(path, "correct its path in the configuration, or make the bundle with snakemake bundle")
     if path.is_dir():
         raise InputError(path, "a folder, not a bundle", WHOLE)
     try:

@@ -10,7 +10,7 @@ import numpy as np
 from scbind.core.errors import InputError
 from scbind.core.filenames import as_file_name, fits_file_name, renamed_motif
 from scbind.core.runlog import say
-from scbind.formats.bundlefile import read_about
+from scbind.formats.bundlefile import read_bundle
 from scbind.formats.evidence import assayed_tfs
 from scbind.formats.motiffiles import Matrix, load_profiles, matrix_of
 from scbind.formats.motifs import column_bits, log_odds, write_motifs
@@ -95,7 +95,7 @@ def choose_motif_tfs(
     count as assayed.
     """
     if extends:
-        assayed = [*assayed, *assayed_tfs(read_about(extends)["facts"])]
+        assayed = [*assayed, *assayed_tfs(read_bundle(extends).about["facts"])]
     chosen = matrices_of_motif_tfs(asked, assayed, release, taxon, path, aliases)
     write_motifs(output, chosen)
     say(

@@ -72,8 +72,10 @@ def add_chosen(
     stored, own = _read_shared(trained), _named(known)
     if extends:
         matrices, identities = bundled_motifs(extends, read_bundle(extends).members[MOTIFS])
-        theirs = {tf: (identities[tf], matrix) for tf, matrix in matrices.items()}
-        own = {tf: each for tf, each in (theirs | own).items() if tf in stored["facts"]["tfs"]}
+        facts = stored["facts"]
+        names = dict(zip(facts["extends"]["tfs"], facts["tfs"], strict=False))  # spelled as in the dataset
+        theirs = {names[tf]: (identities[tf], each) for tf, each in matrices.items() if tf in names}
+        own |= theirs  # a TF that both have keeps its matrix
     _add(stored, own, _named(chosen), weights, motifs)
 
 

@@ -160,7 +160,7 @@ def _of_trained(predictor: Predictor) -> Predictor:
     facts = predictor.facts
     if "trained" not in facts:
         return predictor
-    kept = [tf in facts["trained"] and facts["bound_train"][tf] > 0 for tf in facts["tfs"]]
+    kept = [tf in facts["trained"] for tf in facts["tfs"]]
     return Predictor(predictor.network, facts | {"modelled": kept}, None, predictor.device)
 
 

@@ -10,6 +10,7 @@ of the TFs of the bundle.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch.nn.utils import parametrize
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
-from scbind.formats.bundlefile import AGAIN, WEIGHTS, check_widths, read_bundle
+from scbind.formats.bundlefile import ABOUT, AGAIN, WEIGHTS, check_widths, read_bundle
 from scbind.formats.evidence import CHIP, MOTIF
 from scbind.formats.symbols import match_symbols
 from scbind.models.base import BindingNetwork, build_network
@@ -70,6 +71,8 @@ def read_base(bundle: str | Path, window: int, context: int) -> Base:
     """
     found = read_bundle(bundle)
     stored = parse_model(found.members[WEIGHTS], bundle, AGAIN)
+    if json.loads(json.dumps(stored["facts"])) != found.about["facts"]:
+        raise InputError(bundle, "describes another model than the weights", AGAIN, ABOUT)
     check_widths(bundle, stored["facts"], window, context)
     if not stored["options"].get("strangers"):
         problem = "its network was not trained for other TFs (options.strangers is 0)"
@@ -87,8 +90,9 @@ def extended_facts(base: Base, data_facts: Mapping, *, case_matters: bool) -> di
     """Return the facts of the extended model.
 
     Its TFs are those of the base, followed by those of the dataset that the base lacks. A TF that both have is trained
-    further, and has the spelling of the dataset. ``trained`` lists the TFs of the dataset, ``extends`` holds the facts
-    of the base, and ``mapped`` is the number of TFs whose matches the map contains: those of the base.
+    further, and has the spelling of the dataset. ``dataset_tfs`` lists the TFs of the dataset, and ``trained`` those of
+    them that have a bound training window. ``extends`` holds the facts of the base, and ``mapped`` is the number of TFs
+    whose matches the map contains: those of the base.
 
     Parameters
     ----------
@@ -104,20 +108,21 @@ def extended_facts(base: Base, data_facts: Mapping, *, case_matters: bool) -> di
     same = match_symbols(own, theirs["tfs"], case_matters=case_matters)
     spelled = {other: tf for tf, other in same.items()}
     tfs = [spelled.get(tf, tf) for tf in theirs["tfs"]] + [tf for tf in own if tf not in same]
-    bound = {spelled.get(tf, tf): count for tf, count in theirs["bound_train"].items()}
-    modelled = dict(zip(tfs, theirs["modelled"], strict=False))
-    modelled |= {tf: count > 0 or modelled.get(tf, False) for tf, count in data_facts["bound_train"].items()}
+    trained = [tf for tf in own if data_facts["bound_train"][tf] > 0]
+    bound = dict.fromkeys(own, 0) | {spelled.get(tf, tf): n for tf, n in theirs["bound_train"].items()}
+    modelled = dict.fromkeys(tfs, False) | dict(zip(tfs, theirs["modelled"], strict=False))
     assayed = [dict(zip(own, row, strict=True)) for row in data_facts["assayed"]]
     return {
         **data_facts,
         "tfs": tfs,
         "evidence": [CHIP] * len(tfs),
-        "modelled": [modelled[tf] for tf in tfs],
-        "bound_train": bound | data_facts["bound_train"],
+        "modelled": [modelled[tf] or tf in trained for tf in tfs],
+        "bound_train": bound | {tf: data_facts["bound_train"][tf] for tf in trained},
         "assayed": [[row.get(tf, False) for tf in tfs] for row in assayed],
         "deepest": theirs["deepest"],
         "mapped": theirs.get("mapped", len(theirs["tfs"])),
-        "trained": own,
+        "dataset_tfs": own,
+        "trained": trained,
         "extends": {**theirs, "name": base.name},
     }
 
@@ -134,13 +139,13 @@ class Extension:
     base
         The model that is extended. Its setting ``pull`` is the strength of the penalty.
     facts
-        From :func:`extended_facts`. The TFs in ``trained`` that have a bound window are trained; of those that the base
-        has, not the matrix, because the map, and so all other TFs, depend on it.
+        From :func:`extended_facts`. The TFs in ``trained`` are trained; of those that the base has, not the matrix,
+        because the map, and so all other TFs, depend on it.
 
     Attributes
     ----------
     columns
-        int64, the trained TFs among all, in the order of ``trained``.
+        int64, the TFs of the dataset among all, in the order of ``dataset_tfs``.
     """
 
     def __init__(self, network: BindingNetwork, base: Base, facts: Mapping):
@@ -148,11 +153,11 @@ class Extension:
         self.before = {name: widened(name, base.state[name], fresh[name], *sizes) for name in fresh}
         network.load_state_dict(self.before)
         network.leave_out = 0.0
-        self.columns = torch.tensor([facts["tfs"].index(tf) for tf in facts["trained"]])
+        self.columns, own = (
+            torch.tensor([facts["tfs"].index(tf) for tf in facts[key]]) for key in ("dataset_tfs", "trained")
+        )
         bound = sum(facts["bound_train"][tf] for tf in facts["trained"])
         self.pull = base.options.get("pull", PULL) / max(1, bound)
-        trained = [facts["bound_train"][tf] > 0 for tf in facts["trained"]]
-        own = self.columns[torch.tensor(trained)]
         new = own[own >= len(base.facts["tfs"])]
         self.parts: dict[str, tuple[nn.Module, str]] = {}
         for name, axis in _axes_of_tfs(network, facts, base.options).items():

@@ -154,7 +154,8 @@ class BindingModule(pl.LightningModule):
         if steps is None:
             return torch.optim.Adam(self.parameters(), lr=rate)
         # Not `fused`: Lightning cannot clip gradients before a fused step. `foreach` is the default on a GPU only.
-        decay = self.hparams.weight_decay
+        # What extends a model is held by its own penalty, near the start and not near 0.
+        decay = 0.0 if self.extension else self.hparams.weight_decay
         optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, foreach=True)
         warm_up = 0.3 if steps == 5 else 0.2  # a warm-up of exactly one step divides by zero
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=warm_up)

@@ -248,9 +248,10 @@ def _prepare(
     )
     if base:
         module.extend(base)
-        new = len(facts["tfs"]) - len(base.facts["tfs"])
-        again = f"{len(data.tfs) - new} of its TFs are trained further, {new} are added"
-        say(f"extends {base.name}, which has {len(base.facts['tfs'])} TFs: {again}")
+        known = set(facts["tfs"][: len(base.facts["tfs"])])
+        again, new = ([tf for tf in facts["trained"] if (tf in known) == inside] for inside in (True, False))
+        trained = f"trained further: {', '.join(again) or 'none'}; added: {', '.join(new) or 'none'}"
+        say(f"extends {base.name}, which has {len(known)} TFs; {trained}")
     batches = BindingData(
         data,
         Sampling(**(SAMPLING[architecture] | options.sampling)),
@@ -282,13 +283,16 @@ def _with_smaller_batches(options: TrainOptions, devices: int) -> TrainOptions:
     return replace(options, batch_size=size // 2)
 
 
-def _write_outputs(files: TrainFiles, rows: list[dict], best: str, module: BindingModule) -> None:
-    """Write the history and the best weights; remove all saved states, including those of other data or settings."""
+def _write_outputs(files: TrainFiles, rows: list[dict], kept: str, module: BindingModule) -> None:
+    """Write the history and the weights of the epoch that is kept.
+
+    All saved states are removed, including those of other data or settings.
+    """
     with atomic(files.history) as path, open(path, "w", newline="") as handle:
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    stored = read_archive(best, ("state_dict", "hyper_parameters"))
+    stored = read_archive(kept, ("state_dict", "hyper_parameters"))
     held = stored["hyper_parameters"]
     write_model(files.weights, module.whole_network(stored["state_dict"]), held["facts"], held["options"])
     shutil.rmtree(files.scratch)
@@ -303,7 +307,7 @@ def _digest_of_motifs(known: dict[str, np.ndarray] | None) -> str:
 
 
 def _whole_state(state: Path) -> str | None:
-    """The file to resume from; ``None`` if there is none, or if it or the best weights beside it are damaged.
+    """The file to resume from; ``None`` if there is none, or if it or the epoch kept beside it is damaged.
 
     A damaged state is removed, because every later run would fail on it.
     """

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from scbind.core.errors import InputError
 from scbind.core.filenames import fits_file_name, renamed_motif
 from scbind.dataset.splitrules import parse_rule, refuse_overlaps
-from scbind.formats.bundlefile import check_names, check_widths, predicts_other_tfs, read_about
+from scbind.formats.bundlefile import check_names, check_widths, predicts_other_tfs, read_about, read_bundle
 from scbind.formats.evidence import assayed_tfs
-from scbind.formats.symbols import Aliases
+from scbind.formats.symbols import Aliases, case_matters, match_symbols
 from scbind.plan.inputs import Plan
 from scbind.plan.receipts import receipt_of
 
@@ -115,7 +115,7 @@ def check_models(plan: Plan, label: str) -> None:
     for name, path in plan.extended.items():
         if not os.path.exists(path):  # it is fetched first, and then checked by the rules that read it
             continue
-        facts = read_about(path)["facts"]
+        facts = read_bundle(path).about["facts"]  # all of it: the training begins late
         check_widths(path, facts, geometry["window"], geometry["context"])
         check_names(path, facts)
         if not predicts_other_tfs(path):
@@ -124,7 +124,10 @@ def check_models(plan: Plan, label: str) -> None:
             raise InputError(path, problem, remedy)
         if name == predicts:
             where = f"{plan.sheets['chip']}, {path} or models.{name}.motif_tfs"
-            _check_explained(plan, [*plan.tfs, *assayed_tfs(facts)], where, label)
+            taxon = plan.config["motifs"]["taxon"]
+            same = match_symbols(plan.tfs, assayed_tfs(facts), case_matters=case_matters(taxon))
+            theirs = [tf for tf in assayed_tfs(facts) if tf not in same.values()]
+            _check_explained(plan, [*plan.tfs, *theirs], where, label)
 
 
 def _check_explained(plan: Plan, known: Sequence[str], where: str, label: str) -> None:
@@ -155,6 +158,8 @@ def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
     asked, key = plan.config["models"][name]["motif_tfs"], f"key models.{name}.motif_tfs"
     aliases = Aliases(plan.config["motifs"]["taxon"], plan.config["motifs"]["aliases"])
     assayed = plan.tfs if name in plan.trained else []
+    extended = plan.extended.get(name)
+    theirs = assayed_tfs(read_about(extended)["facts"]) if extended and os.path.exists(extended) else []
     for place, tf in enumerate(asked if isinstance(asked, list) else ()):
         if not fits_file_name(tf):
             raise InputError(label, f"{tf!r} cannot be part of a file name", renamed_motif(tf), key)
@@ -162,6 +167,8 @@ def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
             problem, where, surplus = f"{tf} has ChIP-seq in the sheet", "has ChIP-seq in the sheet", tf
         elif other := aliases.find(tf, [*asked[:place], *asked[place + 1 :]]):
             problem, where, surplus = f"{other} is listed twice", "is in the list, too", "one of them"
+        elif other := aliases.find(tf, theirs):
+            problem, where, surplus = f"{extended} has {other}", f"is in {extended}", tf
         else:
             continue
         if aliases.key(other) != aliases.key(tf):

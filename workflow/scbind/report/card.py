@@ -17,6 +17,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import AGAIN, atomic, read_json, read_result
 from scbind.core.runlog import say
 from scbind.dataset.codes import FEW_BOUND
+from scbind.dataset.seen import trained_lines, with_extended
 from scbind.discovery.nearest import SIMILAR
 from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.pooled import has_calibration, pooled_calibration
@@ -104,6 +105,15 @@ def write_card(
         tfs=_modelled(facts),
         unmodelled=sorted(set(facts["tfs"]) - set(_modelled(facts))),
         lines=_training_lines(facts),
+        extended=[
+            {
+                "name": each["name"],
+                "tfs": len(each["tfs"]),
+                "lines": ", ".join(trained_lines(each)),
+                "genome": each["genome"],
+            }
+            for each in with_extended(facts)[1:]
+        ],
         splits=json.dumps(facts.get("splits", {}), indent=1, sort_keys=True),
         overall=_means(table),
         calibrated=calibrated.to_dict("records"),
@@ -117,7 +127,7 @@ def write_card(
         compared=_beside(comparison, names[0]) if comparison else [],
         controls=CONTROLS,
         left_out=_left_out(left_out, names[0]) if left_out else [],
-        motifs=_motifs(found, learned, start) if found and learned else [],
+        motifs=_motifs(found, learned, start, facts) if found and learned else [],
         at_depth=_at_depth(known),
         abstained=sorted(
             tf for tf, entry in known.items() if tf not in by_motif and (entry or {}).get("abstained", True)
@@ -164,7 +174,8 @@ def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
     rows = []
     for name, trained in zip(lines, assayed, strict=True):
         depth = [d for d in depths.get(name, {}).values() if d > 0]  # 0: not covered by the track
-        count = str(trained.sum()) if trained.any() else "none: held out" if trained.size else "-"
+        none = "none here" if "extends" in facts else "none: held out"
+        count = str(trained.sum()) if trained.any() else none if trained.size else "-"
         rows.append((name, count, number(np.mean(depth)) if depth else "-"))
     return rows
 
@@ -190,9 +201,13 @@ def _left_out(path: str | Path, name: str) -> list[dict]:
     return means[means["model"] == name].to_dict("records")
 
 
-def _motifs(found: str | Path, learned: str | Path, start: str) -> list[dict]:
-    """The motif from which each TF started and the learned one, each with its nearest known motif; sorted by TF."""
+def _motifs(found: str | Path, learned: str | Path, start: str, facts: Mapping) -> list[dict]:
+    """The motif from which each TF started and the learned one, each with its nearest known motif; sorted by TF.
+
+    A TF of a model that is extended keeps the matrix that it has there.
+    """
     first = read_result(found, AGAIN)
+    first = first[~first["tf"].isin(facts["tfs"][: len(facts.get("extends", {}).get("tfs", []))])]
     rows = first[first[start] == 1].merge(
         read_result(learned, AGAIN), on="tf", how="left", suffixes=("", "_learned")
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scbind.core.files import read_json
-from scbind.dataset.seen import trained_lines
+from scbind.dataset.seen import trained_lines, with_extended
 from scbind.formats.bundlefile import read_about
 from scbind.report.tables import join_names
 
@@ -24,9 +24,20 @@ class Origin:
 
     @property
     def other_species(self) -> str | None:
-        """Species of the training, if it is known to be another one than that of this run."""
-        theirs = self.about["species"]
-        return theirs if theirs and self.species and theirs.lower() != self.species.lower() else None
+        """Species of a training, if it is known to be another one than that of this run."""
+        for about in self._chain():
+            theirs = about["species"]
+            if theirs and self.species and theirs.lower() != self.species.lower():
+                return theirs
+        return None
+
+    def _chain(self) -> list[Mapping]:
+        """What the bundle says, the one that it extends, and so on."""
+        found, about = [], self.about
+        while about:
+            found.append(about)
+            about = about.get("extends")
+        return found
 
     def point(self) -> str:
         """Sentence for the summary."""
@@ -62,8 +73,14 @@ class Origin:
         return said
 
     def _training(self) -> str:
-        about, named = self.about, join_names(trained_lines(self.about["facts"]), MANY)
-        return f"trained on {named}, genome {about['genome']}. Licence: {about['licence'] or 'not stated'}."
+        said = []
+        for about, facts in zip(self._chain(), with_extended(self.about["facts"]), strict=False):
+            named = f"trained on {join_names(trained_lines(facts), MANY)}, genome {about['genome']}."
+            licence = f"Licence: {about['licence'] or 'not stated'}."
+            said.append(
+                f"It extends {about['name']}, which was {named} {licence}" if said else f"{named} {licence}"
+            )
+        return " ".join(said)
 
 
 class Extended(Origin):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from scbind.analysis.activitytable import Activity
 from scbind.core.files import AGAIN, read_json, read_npz, read_result, require
-from scbind.dataset.seen import trained_lines
+from scbind.dataset.seen import trained_lines, with_extended
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.colours import colours_of
 from scbind.formats.genes import read_genes
@@ -293,6 +293,10 @@ def read_model_facts(path: str | Path | None) -> dict[str, str]:
         "architecture of the model": str(facts["architecture"]),
         "model trained on genome": str(facts["genome"]),
         "model trained on cell lines": join_names(trained_lines(facts)),
+        **{
+            f"it extends {each['name']}, trained on": f"{join_names(trained_lines(each))}, {each['genome']}"
+            for each in with_extended(facts)[1:]
+        },
         "TFs that the model predicts": f"{sum(map(bool, facts['modelled']))} of {len(facts['tfs'])}",
     }
 
