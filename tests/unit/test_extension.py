@@ -326,8 +326,8 @@ def _nothing(folder):
 
 
 def test_bundles_that_cannot_be_extended_are_refused(tiny, tiny_dataset, base, tmp_path):
-    assert predicts_other_tfs(base)
     found = read_bundle(base)
+    assert predicts_other_tfs(found)
     for name, facts, says in (
         ("plain", {}, r"was not trained for other TFs \(options.strangers is 0\); use another bundle"),
         ("other", {"genome": "else"}, "describes another model than the weights"),
@@ -346,7 +346,7 @@ def test_bundles_that_cannot_be_extended_are_refused(tiny, tiny_dataset, base, t
         read_base(base, 100, 1000)
     cut = tmp_path / "cut.scbind.zip"
     cut.write_bytes(base.read_bytes()[:-100])
-    for read in (partial(read_base, window=200, context=1000), predicts_other_tfs):
+    for read in (partial(read_base, window=200, context=1000), read_bundle):
         with pytest.raises(InputError, match="cut.scbind.zip: not a bundle, or cut off"):
             read(cut)
 
@@ -395,29 +395,29 @@ def test_what_came_before_the_extended_model_counts_too(tiny, base, tmp_path):
         assert list(kinds) == ["cell_line"]
 
 
-def test_all_windows_of_the_test_seen_is_refused(tiny, base, tmp_path):
+@pytest.mark.parametrize(
+    ("train", "says"),
+    [
+        (
+            ["*:chr2", "*:chr1"],
+            "splits.test: the training of base saw every test window; test lines or chromosomes that its card lists "
+            "as held out",
+        ),
+        (
+            ["*:chr2:0-20000"],
+            "splits.valid: base was trained on every validation window; validate on lines or chromosomes that its card "
+            "lists as validation or held out",
+        ),
+    ],
+)
+def test_all_windows_of_test_or_validation_seen_is_refused(tiny, base, tmp_path, train, says):
     facts = read_about(base)["facts"]
-    facts["splits"] = {"train": ["*:chr2", "*:chr1"], "valid": [], "test": []}
+    facts["splits"] = {"train": train, "valid": [], "test": []}
     facts["assayed"] = [[True, True], [True, False]]
     with pytest.raises(InputError) as refused:
         dataset_beside(tiny, tmp_path / "dataset", facts)
-    assert str(refused.value) == (
-        "config, splits.test: the training of base saw every test window; "
-        "test lines or chromosomes that its card lists as held out"
-    )
+    assert str(refused.value) == f"config, {says}"
     assert not (tmp_path / "dataset").exists()
-
-
-def test_all_windows_of_validation_trained_on_is_refused(tiny, base, tmp_path):
-    facts = read_about(base)["facts"]
-    facts["splits"] = {"train": ["*:chr2:0-20000"], "valid": [], "test": []}
-    facts["assayed"] = [[True, True], [True, False]]
-    with pytest.raises(InputError) as refused:
-        dataset_beside(tiny, tmp_path / "dataset", facts)
-    assert str(refused.value) == (
-        "config, splits.valid: base was trained on every validation window; "
-        "validate on lines or chromosomes that its card lists as validation or held out"
-    )
 
 
 def test_a_tf_without_a_bound_training_window_is_said_to_be_that_of_the_bundle(tiny, base, tmp_path, capsys):

@@ -544,6 +544,10 @@ def test_a_model_that_extends_a_bundle_is_trained_again_if_the_bundle_changes(pr
     bundle.write_bytes(whole[:-1])
     asked(extends=str(bundle))
     assert "not a bundle, or cut off" in project.snakemake("--dry-run", *target, check=False).stdout
+    middle = len(whole) // 2  # in the weights, which the plan needs for nothing else
+    bundle.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    refused = project.snakemake("--dry-run", *target, check=False).stdout
+    assert f"ERROR {bundle}, model.safetensors: " in refused and "get the bundle again" in refused
 
 
 def test_tfs_are_added_to_a_given_model_as_it_is_unpacked(project):

@@ -31,7 +31,7 @@ rule make_bundle:
         species=SETTINGS["genome"]["species"],
         licence=lambda wildcards: SETTINGS["models"][wildcards.model]["licence"],
         training_data=PLAN.training_data(),
-        files=lambda wildcards: states(EXTENDED.get(wildcards.model)),
+        files=extended_states,
         code=source_digest("models.bundle", script="make_bundle"),
     script:
         "../scripts/make_bundle.py"

@@ -60,6 +60,7 @@ try:
     )
     if workflow.is_main_process:  # not while a job runs
         checks.check_sizes(PLAN)
+        checks.check_extended(PLAN)
     GENOME_NAMES = genome_names()
     if GENOME_NAMES:
         checks.check_chromosomes(PLAN, CONFIG_FILE, GENOME_NAMES)
@@ -287,6 +288,11 @@ def added_matrices(wildcards):
 def extended_bundle(wildcards):
     """Return the bundle that a model extends, or nothing."""
     return EXTENDED.get(wildcards.model, [])
+
+
+def extended_states(wildcards):
+    """Return :func:`states` of this bundle."""
+    return states(EXTENDED.get(wildcards.model))
 
 
 def track_states(cell_line):

@@ -83,7 +83,7 @@ use rule train_model as train_shared_model with:
     wildcard_constraints:
         model=one_of(SHARED),
     params:
-        files=lambda wildcards: states(EXTENDED.get(wildcards.model)),
+        files=extended_states,
         case_matters=CASE_MATTERS,
 
 
@@ -111,7 +111,7 @@ rule choose_motif_tfs:
         release=lookup("motifs/release", within=SETTINGS),
         taxon=lookup("motifs/taxon", within=SETTINGS),
         aliases=SETTINGS["motifs"]["aliases"],
-        files=lambda wildcards: key_states("motifs/path") + states(EXTENDED.get(wildcards.model)),
+        files=lambda wildcards: key_states("motifs/path") + extended_states(wildcards),
         code=source_digest("formats.motiftfs", script="choose_motif_tfs"),
     script:
         "../scripts/choose_motif_tfs.py"
@@ -139,7 +139,7 @@ rule add_motif_tfs:
         mem_mb=memory(4000),
         runtime=runtime(60),
     params:
-        files=lambda wildcards: states(EXTENDED.get(wildcards.model)),
+        files=extended_states,
         code=source_digest("models.addition", script="add_motif_tfs"),
     script:
         "../scripts/add_motif_tfs.py"
@@ -174,7 +174,7 @@ rule calibrate_model:
         reference=subpath(input[0], parent=True),
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["valid_windows"],
         seed=lambda wildcards: SETTINGS["models"][wildcards.model]["seed"],
-        files=lambda wildcards: states(EXTENDED.get(wildcards.model)),
+        files=extended_states,
         code=source_digest("models.calibration", script="calibrate_model"),
     script:
         "../scripts/calibrate_model.py"

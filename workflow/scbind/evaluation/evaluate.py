@@ -21,7 +21,7 @@ from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, calibration_figures
 from scbind.evaluation.protocols import as_published, protocol_windows
 from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import MOTIF, evidence
 from scbind.formats.signal import release_pages
 from scbind.models.metrics import (
     pooled_calibration_curve,
@@ -30,7 +30,6 @@ from scbind.models.metrics import (
     sampling_error,
 )
 from scbind.models.modelfile import read_model
-from scbind.models.motiftfs import evidence
 from scbind.models.predictor import Predictor, load_predictor
 
 RECALL_GRID = np.linspace(0, 1, 101)

@@ -22,11 +22,10 @@ from scbind.evaluation.depth import score_depths
 from scbind.evaluation.evaluate import Scores, evidence_of, network_scores, score_test_windows
 from scbind.evaluation.leftouttable import PAIR, POOLED_TREES
 from scbind.evaluation.pooledtrees import pooled_trees
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import MOTIF, evidence
 from scbind.formats.motifs import read_motifs
 from scbind.models.addition import add_left_out
 from scbind.models.calibration import calibrate
-from scbind.models.motiftfs import evidence
 from scbind.models.predictor import Predictor, load_predictor
 
 

@@ -112,18 +112,6 @@ def read_about(path: str | Path) -> dict:
     return _about(path, _directory(path))
 
 
-def predicts_other_tfs(path: str | Path) -> bool:
-    """Tell whether the model of a bundle was trained to predict TFs that it has not seen; its calibration says so.
-
-    Raises :class:`InputError` as :func:`read_bundle` does.
-    """
-    content = _member(path, *_directory(path)[CALIBRATION])
-    try:
-        return "motif_tfs" in json.loads(content)
-    except DAMAGE as error:
-        raise InputError(path, f"not readable ({said(error)})", AGAIN, CALIBRATION) from error
-
-
 def read_bundle(path: str | Path) -> Bundle:
     """Read and verify a bundle.
 
@@ -146,6 +134,11 @@ def read_bundle(path: str | Path) -> Bundle:
         if _sha256(members[name]) != stated.get("sha256"):
             raise InputError(path, ALTERED, AGAIN, name)
     return Bundle(about, members)
+
+
+def predicts_other_tfs(bundle: Bundle) -> bool:
+    """Tell whether the model of a bundle was trained to predict TFs that it has not seen; its calibration says so."""
+    return "motif_tfs" in json.loads(bundle.members[CALIBRATION])
 
 
 def check_widths(bundle: str | Path, facts: Mapping, window: int, context: int) -> None:

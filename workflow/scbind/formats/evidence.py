@@ -9,10 +9,27 @@ MOTIF = "motif"  # only its motif matrix is known; the network predicts it with 
 DESCRIBED = "evidence", "motif_group"  # columns that tables of results have beside the reliability of a TF
 
 
+def evidence(facts: Mapping) -> list[str]:
+    """Evidence of each TF of a model, in the order of ``tfs``; ``chip`` for all in models of older versions."""
+    return facts.get("evidence", [CHIP] * len(facts["tfs"]))
+
+
 def assayed_tfs(facts: Mapping) -> list[str]:
     """TFs of a model that have ChIP-seq in its training data. ``facts`` are those of the model."""
-    kinds = facts.get("evidence", [CHIP] * len(facts["tfs"]))
-    return [tf for tf, kind in zip(facts["tfs"], kinds, strict=True) if kind == CHIP]
+    return [tf for tf, kind in zip(facts["tfs"], evidence(facts), strict=True) if kind == CHIP]
+
+
+def names_of_extended(facts: Mapping) -> dict[str, str]:
+    """TF of the model that a model extends -> its name in this one, which may be spelled as in the dataset.
+
+    Empty if the model extends none.
+
+    Examples
+    --------
+    >>> names_of_extended({"tfs": ["Ctcf", "SPI1", "MYTF"], "extends": {"tfs": ["CTCF", "SPI1"]}})
+    {'CTCF': 'Ctcf', 'SPI1': 'SPI1'}
+    """
+    return dict(zip(facts.get("extends", {}).get("tfs", []), facts["tfs"], strict=False))
 
 
 def marked(tf: str, by_motif: bool) -> str:

@@ -13,13 +13,13 @@ import numpy as np
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.bundlefile import MOTIFS, read_bundle
-from scbind.formats.evidence import CHIP
+from scbind.formats.evidence import CHIP, evidence, names_of_extended
 from scbind.formats.motifgroups import alike_motifs, motif_groups
 from scbind.formats.motifs import motif_names, read_motifs, write_motifs
 from scbind.formats.motiftfs import PLACE, matrices_of_motif_tfs
 from scbind.models.bundle import bundled_motifs
 from scbind.models.modelfile import read_model, write_model
-from scbind.models.motiftfs import add_motif_tfs, evidence
+from scbind.models.motiftfs import add_motif_tfs
 
 
 def add_from_release(
@@ -72,8 +72,7 @@ def add_chosen(
     stored, own = _read_shared(trained), _named(known)
     if extends:
         matrices, identities = bundled_motifs(extends, read_bundle(extends).members[MOTIFS])
-        facts = stored["facts"]
-        names = dict(zip(facts["extends"]["tfs"], facts["tfs"], strict=False))  # spelled as in the dataset
+        names = names_of_extended(stored["facts"])
         theirs = {names[tf]: (identities[tf], each) for tf, each in matrices.items() if tf in names}
         own |= theirs  # a TF that both have keeps its matrix
     _add(stored, own, _named(chosen), weights, motifs)

@@ -15,6 +15,7 @@ from scbind.core.errors import InputError, said
 from scbind.core.files import damage_errors, require
 from scbind.core.runlog import say
 from scbind.formats.bundlefile import (
+    ABOUT,
     AGAIN,
     CALIBRATION,
     CARD,
@@ -119,6 +120,12 @@ def make_bundle(
     }
     write_bundle(output, about, members)
     say(f"{output}: {Path(output).stat().st_size:,} bytes")
+
+
+def check_described(bundle: str | Path, about: Mapping, facts: Mapping) -> None:
+    """Raise :class:`InputError` if what a bundle says ``about`` its model are not the ``facts`` of its weights."""
+    if json.loads(json.dumps(facts)) != about["facts"] or facts["genome"] != about["genome"]:
+        raise InputError(bundle, "describes another model than the weights", AGAIN, ABOUT)
 
 
 def bundled_motifs(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:

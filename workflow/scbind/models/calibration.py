@@ -18,7 +18,7 @@ from scbind.dataset.hidden import hide_tfs
 from scbind.dataset.splits import VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.bundlefile import CALIBRATION, read_bundle
-from scbind.formats.evidence import DESCRIBED
+from scbind.formats.evidence import DESCRIBED, names_of_extended
 from scbind.models.abstention import reliability
 from scbind.models.batches import thinned
 from scbind.models.modelfile import read_model
@@ -166,9 +166,7 @@ def _of_trained(predictor: Predictor) -> Predictor:
 
 def _add_base(stored: dict, base: Mapping, facts: Mapping) -> None:
     """Add to a calibration, in place, that of the model ``base`` for the TFs that were not fitted."""
-    names = dict(
-        zip(facts["extends"]["tfs"], facts["tfs"], strict=False)
-    )  # a TF may be spelled differently here
+    names = names_of_extended(facts)
     stored["tfs"] = [tf for tf, made in zip(facts["tfs"], facts["modelled"], strict=True) if made]
     known = {
         names[tf]: {key: value for key, value in entry.items() if key not in DESCRIBED}

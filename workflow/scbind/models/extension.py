@@ -10,7 +10,6 @@ of the TFs of the bundle.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,13 @@ from torch.nn.utils import parametrize
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
-from scbind.formats.bundlefile import ABOUT, AGAIN, WEIGHTS, check_widths, read_bundle
-from scbind.formats.evidence import CHIP, MOTIF
+from scbind.formats.bundlefile import AGAIN, WEIGHTS, check_widths, read_bundle
+from scbind.formats.evidence import CHIP, MOTIF, evidence
 from scbind.formats.symbols import match_symbols
 from scbind.models.base import BindingNetwork, build_network
+from scbind.models.bundle import check_described
 from scbind.models.modelfile import parse_model
-from scbind.models.motiftfs import PER_TF_INSIDE, assayed_part, evidence, widened
+from scbind.models.motiftfs import PER_TF_INSIDE, assayed_part, widened
 from scbind.models.towers import PULL
 
 MATRICES = "scan.learned"  # the changes of the matrices by training
@@ -71,8 +71,7 @@ def read_base(bundle: str | Path, window: int, context: int) -> Base:
     """
     found = read_bundle(bundle)
     stored = parse_model(found.members[WEIGHTS], bundle, AGAIN)
-    if json.loads(json.dumps(stored["facts"])) != found.about["facts"]:
-        raise InputError(bundle, "describes another model than the weights", AGAIN, ABOUT)
+    check_described(bundle, found.about, stored["facts"])
     check_widths(bundle, stored["facts"], window, context)
     if not stored["options"].get("strangers"):
         problem = "its network was not trained for other TFs (options.strangers is 0)"
@@ -166,7 +165,7 @@ class Extension:
                 place, _, leaf = name.rpartition(".")
                 self.parts[name] = network.get_submodule(place), leaf
                 inside = len(facts["tfs"]) if PER_TF_INSIDE in name else None
-                split = _Rows(network.get_parameter(name).detach(), rows, axis, inside)
+                split = _Rows(self.before[name], rows, axis, inside)
                 parametrize.register_parametrization(*self.parts[name], split)
         kept = {id(each.original) for each in self._trained().values()}
         for values in network.parameters():
@@ -197,7 +196,7 @@ class _Rows(nn.Module):
         super().__init__()
         self.axis, self.inside = axis, inside
         start = self._split(whole).index_select(axis, rows)
-        self._constant = {whole.device: (whole.clone(), rows, start)}
+        self._constant = {whole.device: (whole, rows, start)}
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """The whole weight, the numbers of the rows, and what they are at the start."""

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import MOTIF, evidence
 from scbind.models.abstention import ABSTAIN_GAIN, level_of
 from scbind.models.base import build_network
 from scbind.models.modelfile import read_model
-from scbind.models.motiftfs import as_motif_tfs, assayed_part, evidence
+from scbind.models.motiftfs import as_motif_tfs, assayed_part
 from scbind.models.predictor import Predictor
 
 FEWEST = 5  # minimum number of stand-ins of known accuracy; with fewer, no accuracy is expected

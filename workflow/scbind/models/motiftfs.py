@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scbind.formats.evidence import CHIP, MOTIF
+from scbind.formats.evidence import CHIP, MOTIF, evidence
 from scbind.models.base import build_network
 
 # Tensors made from the matrix of a TF (that of the scan, and the p-values of its scores), and the same tensors made
@@ -50,11 +50,6 @@ def add_motif_tfs(
     fresh = build_network(facts["architecture"], wider, options, dict(matrices)).state_dict()
     sizes = len(facts["tfs"]), len(wider["tfs"])
     return {name: widened(name, state[name], fresh[name], *sizes) for name in fresh}, wider
-
-
-def evidence(facts: dict) -> list[str]:
-    """Evidence of each TF of a model, in the order of ``tfs``; ``chip`` for all in models of older versions."""
-    return facts.get("evidence", [CHIP] * len(facts["tfs"]))
 
 
 def assayed_part(

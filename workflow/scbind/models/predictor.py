@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from scbind.core.errors import InputError
-from scbind.formats.evidence import CHIP
+from scbind.formats.evidence import CHIP, evidence
 from scbind.formats.genome import Genome
 from scbind.models.base import build_network
 from scbind.models.modelfile import DAMAGE, read_calibration, read_model
-from scbind.models.motiftfs import assayed_part, evidence
+from scbind.models.motiftfs import assayed_part
 
 # Minimum slope of the calibration, in fit and prediction, so that a higher logit never gives a lower probability
 SMALLEST_SLOPE = 0.05

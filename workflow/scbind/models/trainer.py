@@ -17,7 +17,7 @@ from scbind.core.runlog import say
 # has come down.
 AVERAGING = 0.99
 AUPRC, AUPRC_ERROR = "valid_auprc", "valid_auprc_se"  # that the module logs after each epoch
-KEPT = "highest", "error", "epoch", "auprc"
+KEPT = "highest", "error", "epoch"
 
 
 def keep_states(state: Path, patience: int) -> tuple[Kept, ModelCheckpoint]:
@@ -57,15 +57,14 @@ class Kept(_Moved):
     ----------
     highest, error
         Highest validation AUPRC so far, and its standard error.
-    epoch, auprc
-        Number of the epoch that is kept, and its validation AUPRC.
+    epoch
+        Number of the epoch that is kept. Its validation AUPRC is ``best_model_score``.
     """
 
     def __init__(self, state: Path, patience: int, **options):
         super().__init__(state, "best", monitor=AUPRC, mode="max", **options)
         self.patience = patience
-        self.highest, self.error = -math.inf, 0.0
-        self.epoch, self.auprc = -1, math.nan
+        self.highest, self.error, self.epoch = -math.inf, 0.0, -1
 
     def check_monitor_top_k(self, trainer, current=None) -> bool:
         """Whether the epoch that has ended is kept."""
@@ -74,7 +73,7 @@ class Kept(_Moved):
             self.highest, self.error = auprc, float(trainer.callback_metrics[AUPRC_ERROR])
         if auprc < self.highest - self.error:
             return False
-        self.epoch, self.auprc = trainer.current_epoch, auprc
+        self.epoch = trainer.current_epoch
         return True
 
     def on_train_epoch_end(self, trainer, module) -> None:

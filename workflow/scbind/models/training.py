@@ -25,6 +25,7 @@ from scbind.core.runlog import say
 from scbind.dataset.hidden import hide_tfs
 from scbind.dataset.splits import TRAIN
 from scbind.dataset.trainingset import TrainingSet
+from scbind.formats.evidence import names_of_extended
 from scbind.formats.motifs import read_motifs
 from scbind.models.base import FORMAT
 from scbind.models.batches import BindingData, Sampling
@@ -222,7 +223,9 @@ def _fit(
         return False
     if trainer.is_global_zero:  # only one process writes
         highest = f"highest {kept.highest:.4f}, standard error {kept.error:.4f}"
-        say(f"epoch {kept.epoch + 1} is kept: validation AUPRC {kept.auprc:.4f} ({highest})")
+        say(
+            f"epoch {kept.epoch + 1} is kept: validation AUPRC {float(kept.best_model_score):.4f} ({highest})"
+        )
         _write_outputs(files, record.rows, kept.best_model_path, module)
     return True
 
@@ -248,7 +251,7 @@ def _prepare(
     )
     if base:
         module.extend(base)
-        known = set(facts["tfs"][: len(base.facts["tfs"])])
+        known = set(names_of_extended(facts).values())
         again, new = ([tf for tf in facts["trained"] if (tf in known) == inside] for inside in (True, False))
         trained = f"trained further: {', '.join(again) or 'none'}; added: {', '.join(new) or 'none'}"
         say(f"extends {base.name}, which has {len(known)} TFs; {trained}")

@@ -33,7 +33,7 @@ from scbind.formats.motiftfs import PLACE
 from scbind.models.abstention import reliability_table
 from scbind.models.addition import add_from_release
 from scbind.models.base import build_network
-from scbind.models.bundle import bundled_motifs
+from scbind.models.bundle import bundled_motifs, check_described
 from scbind.models.modelfile import DAMAGE, read_calibration, read_model
 from scbind.models.motifcalibration import add_motif_calibration
 from scbind.models.predictor import Predictor
@@ -130,8 +130,7 @@ def _check_model(bundle: str | Path, folder: Path, about: Mapping) -> dict:
     except DAMAGE as error:
         raise InputError(bundle, f"does not fit ({said(error)})", AGAIN, member) from error
     facts = stored["facts"]
-    if json.loads(json.dumps(facts)) != about["facts"] or facts["genome"] != about["genome"]:
-        raise InputError(bundle, "describes another model than the weights", AGAIN, ABOUT)
+    check_described(bundle, about, facts)
     if not all(isinstance(each, dict) for each in about["training_data"]):
         raise InputError(bundle, "training_data is not a list of sections", AGAIN, ABOUT)
     return facts

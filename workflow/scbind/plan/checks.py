@@ -57,6 +57,17 @@ def check_sizes(plan: Plan) -> None:
                 raise InputError(path, problem, "remove it, so that it is downloaded", row["place"])
 
 
+def check_extended(plan: Plan) -> None:
+    """Read and verify the bundles that models extend, if they are there: the training begins late.
+
+    Raises :class:`InputError` if one is damaged, or cannot be extended.
+    """
+    for name, path in plan.extended.items():
+        if os.path.exists(path) and not predicts_other_tfs(read_bundle(path)):
+            problem = "its network was not trained for other TFs (options.strangers is 0)"
+            raise InputError(path, problem, f"use another bundle, or remove models.{name}.extends")
+
+
 def check_simulated(plan: Plan, made: dict[str, Sequence[str]]) -> None:
     """Check that the simulated files that the plan names are among those that the workflow makes.
 
@@ -115,13 +126,9 @@ def check_models(plan: Plan, label: str) -> None:
     for name, path in plan.extended.items():
         if not os.path.exists(path):  # it is fetched first, and then checked by the rules that read it
             continue
-        facts = read_bundle(path).about["facts"]  # all of it: the training begins late
+        facts = read_about(path)["facts"]
         check_widths(path, facts, geometry["window"], geometry["context"])
         check_names(path, facts)
-        if not predicts_other_tfs(path):
-            problem = "its network was not trained for other TFs (options.strangers is 0)"
-            remedy = f"use another bundle, or remove models.{name}.extends"
-            raise InputError(path, problem, remedy)
         if name == predicts:
             where = f"{plan.sheets['chip']}, {path} or models.{name}.motif_tfs"
             taxon = plan.config["motifs"]["taxon"]

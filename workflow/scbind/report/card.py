@@ -23,7 +23,7 @@ from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.pooled import has_calibration, pooled_calibration
 from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, LIKELY
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import MOTIF, names_of_extended
 from scbind.models.abstention import reliability_table
 from scbind.report.accuracy import calibration_sentences, model_calibration, with_interval
 from scbind.report.accuracy import comparison as comparison_of
@@ -207,7 +207,7 @@ def _motifs(found: str | Path, learned: str | Path, start: str, facts: Mapping) 
     A TF of a model that is extended keeps the matrix that it has there.
     """
     first = read_result(found, AGAIN)
-    first = first[~first["tf"].isin(facts["tfs"][: len(facts.get("extends", {}).get("tfs", []))])]
+    first = first[~first["tf"].isin(names_of_extended(facts).values())]
     rows = first[first[start] == 1].merge(
         read_result(learned, AGAIN), on="tf", how="left", suffixes=("", "_learned")
     )

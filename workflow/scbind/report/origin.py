@@ -25,19 +25,11 @@ class Origin:
     @property
     def other_species(self) -> str | None:
         """Species of a training, if it is known to be another one than that of this run."""
-        for about in self._chain():
+        for about in with_extended(self.about):
             theirs = about["species"]
             if theirs and self.species and theirs.lower() != self.species.lower():
                 return theirs
         return None
-
-    def _chain(self) -> list[Mapping]:
-        """What the bundle says, the one that it extends, and so on."""
-        found, about = [], self.about
-        while about:
-            found.append(about)
-            about = about.get("extends")
-        return found
 
     def point(self) -> str:
         """Sentence for the summary."""
@@ -49,10 +41,8 @@ class Origin:
 
     def sentences(self, tested: bool) -> list[str]:
         """Sentences for the section on accuracy. ``tested``: the accuracy was measured in this run."""
-        about = self.about
         said = [
-            f"The model was not trained in this run. It comes from the bundle {about['file']} (named {about['name']} "
-            f"there, made with scbind {about['version']}) and was {self._training()}"
+            f"The model was not trained in this run. It comes from {self._bundle()} and was {self._training()}"
         ]
         if not tested:
             said.append(
@@ -65,16 +55,22 @@ class Origin:
                 f"The model was trained on {self.other_species} and is applied to {self.species}. Its accuracy there "
                 "is not known, unless it was tested in this run on cell lines of that species."
             )
-        elif about["genome"] != self.genome:
+        elif self.about["genome"] != self.genome:
             said.append(
                 f"It is applied to {self.genome}. A model reads only sequence and insertions, so it can be applied to "
                 "another assembly."
             )
         return said
 
+    def _bundle(self) -> str:
+        about = self.about
+        return (
+            f"the bundle {about['file']} (named {about['name']} there, made with scbind {about['version']})"
+        )
+
     def _training(self) -> str:
         said = []
-        for about, facts in zip(self._chain(), with_extended(self.about["facts"]), strict=False):
+        for about, facts in zip(with_extended(self.about), with_extended(self.about["facts"]), strict=False):
             named = f"trained on {join_names(trained_lines(facts), MANY)}, genome {about['genome']}."
             licence = f"Licence: {about['licence'] or 'not stated'}."
             said.append(
@@ -95,11 +91,10 @@ class Extended(Origin):
 
     def sentences(self, tested: bool) -> list[str]:
         """Sentences for the section on accuracy."""
-        about = self.about
         said = [
-            f"The model extends that of the bundle {about['file']} (named {about['name']} there, made with scbind "
-            f"{about['version']}), which was {self._training()} Only the TFs of the ChIP-seq sheet were trained in "
-            "this run. The numbers below are theirs. Those of the other TFs are on the model card in the bundle."
+            f"The model extends that of {self._bundle()}, which was {self._training()} Only the TFs of the ChIP-seq "
+            "sheet were trained in this run. The numbers below are theirs. Those of the other TFs are on the model "
+            "card in the bundle."
         ]
         if self.other_species:
             said.append(
