@@ -8,11 +8,12 @@ import pandas as pd
 import pyBigWig
 import pytest
 from scbind.core.errors import InputError
+from scbind.formats.bedtools import overlapped
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_bed, read_called, read_peaks
 from scbind.peaks import macs3 as peaks
 from scbind.peaks.consensus import choose_type_peaks, consensus_peaks
-from scbind.peaks.macs3 import call_fragment_peaks, call_track_peaks
+from scbind.peaks.macs3 import call_fragment_peaks, call_replicate_peaks, call_track_peaks
 
 SIZES = ChromSizes(("chr2", "chr1"), np.array([60_000, 40_000]))
 GOOD = "chr1\t100\t300\tx\t50\t.\t3.5\t8.1\t-1\t120\n"
@@ -214,6 +215,18 @@ def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch, capfd):
         call_fragment_peaks(
             flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150, max_fragments=None
         )
+
+
+def test_a_replicate_confirms_peaks_that_it_could_not_find_alone(tmp_path, sizes_path):
+    source = fragments(tmp_path, [("chr1", 20_000)], per_site=4)
+    strict, loose = tmp_path / "strict", tmp_path / "loose"
+    call_fragment_peaks(source, sizes_path, strict, 0.05, 150, None)
+    call_replicate_peaks(source, sizes_path, loose, 0.01, 150, None, shown=source)
+    site = pd.DataFrame({"chrom": ["chr1"], "start": [20_000], "end": [20_060]})
+    assert [overlapped(site, read_called(path, SIZES), 0.5).tolist() for path in (strict, loose)] == [
+        [False],
+        [True],
+    ]
 
 
 def test_macs_is_given_no_more_than_the_limit(tmp_path, sizes_path, monkeypatch, capfd):

@@ -16,7 +16,7 @@ from scbind.formats.fragments import iter_fragments
 from scbind.formats.genome import ChromSizes
 from scbind.peaks import pooling, replicates, splitting
 from scbind.peaks.coverage import coverage_track
-from scbind.peaks.macs3 import call_fragment_peaks
+from scbind.peaks.macs3 import call_replicate_peaks
 from scbind.peaks.pooling import merge_pieces
 from scbind.peaks.replicates import CallOptions, make_replicates
 from scbind.peaks.splitting import split_sample
@@ -246,7 +246,7 @@ def test_a_full_disk_leaves_no_partial_output(tmp_path, sizes_path, step):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-CALL = {"qvalue": 0.05, "extsize": 150, "max_fragments": None}
+CALL = {"replicate_pvalue": 0.01, "extsize": 150, "max_fragments": None}
 
 
 @pytest.fixture
@@ -282,7 +282,8 @@ def test_each_replicate_is_as_if_it_were_alone(tmp_path, given_replicates, threa
     alone.mkdir()
     merge_pieces(pieces["d1"], sizes, alone / "fragments.tsv.gz")
     coverage_track(alone / "fragments.tsv.gz", sizes, alone / "coverage.bw")
-    call_fragment_peaks(alone / "fragments.tsv.gz", sizes, alone / "called.narrowPeak", **CALL)
+    alone_fragments, called = alone / "fragments.tsv.gz", alone / "called.narrowPeak"
+    call_replicate_peaks(alone_fragments, sizes, called, 0.01, 150, None, shown=alone_fragments)
     for name in (*each, "called.narrowPeak"):
         assert (alone / name).read_bytes() == (output / "d1" / name).read_bytes(), name
     assert (alone / "called.narrowPeak").read_text()
@@ -291,7 +292,7 @@ def test_each_replicate_is_as_if_it_were_alone(tmp_path, given_replicates, threa
 def test_the_log_names_the_replicate_and_its_final_path(tmp_path, given_replicates, capfd):
     pieces, sizes = given_replicates
     output = tmp_path / "replicates"
-    few = CallOptions(**CALL | {"qvalue": 1e-300})
+    few = CallOptions(**CALL | {"replicate_pvalue": 1e-300})
     make_replicates(pieces, sizes, output, ["d1", "d2"], few, threads=2)
     *lines, last = capfd.readouterr().err.splitlines()
     assert last == "2 replicates, 2 of them with peaks" and ".partial." not in "".join(lines)

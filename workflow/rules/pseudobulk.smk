@@ -146,7 +146,7 @@ rule type_replicates:
             name: row["samples"].split(",") for name, row in replicate_rows(wildcards.slug).items()
         },
         compared=compared_replicates,
-        options={key: SETTINGS["peaks"][key] for key in ("qvalue", "extsize", "max_fragments")},
+        options={key: SETTINGS["peaks"][key] for key in ("replicate_pvalue", "extsize", "max_fragments")},
         code=source_digest("peaks.replicates", script="type_replicates"),
     script:
         "../scripts/type_replicates.py"

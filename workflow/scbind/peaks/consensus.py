@@ -41,7 +41,8 @@ def choose_type_peaks(
     """Choose the peaks of a cell type: those that its replicates share or, if none is left, those of its samples.
 
     A peak called on the pooled type is kept if at least ``min_replicates`` replicates have a matching peak. Two peaks
-    match if they share half of the shorter one; this is the "naive overlap" of the ENCODE ATAC-seq pipeline. ArchR's
+    match if they share half of the shorter one; this is the "naive overlap" of the ENCODE ATAC-seq pipeline, where the
+    peaks of replicates have a p-value of at most 0.01 (:func:`scbind.peaks.macs3.call_replicate_peaks`). ArchR's
     ``addReproduciblePeakSet`` requires two replicates by default (Granja et al. 2021, Nature Genetics).
 
     Parameters

@@ -55,7 +55,7 @@ def call_track_peaks(
         for name, low, high, offset in zip(sizes.names, edges, edges[1:], sizes.offsets, strict=False)
         if high > low
     )
-    table = _call(pieces, insertions_bw, sizes, output, qvalue, extsize, genome_size=size)
+    table = _call(pieces, insertions_bw, sizes, output, ("-q", qvalue), extsize, genome_size=size)
     write_narrowpeak(table, output, sizes)
     say(f"{len(table):,} peaks from {len(position):,} insertions")
 
@@ -67,19 +67,41 @@ def call_fragment_peaks(
     qvalue: float,
     extsize: int,
     max_fragments: int | None,
-    shown: str | Path | None = None,
 ) -> None:
     """Call peaks on all cells of a sample, or on all cells of a type, and write a sorted narrowPeak file.
 
     ``extsize`` is in bp. If there are more than ``max_fragments`` fragments, a random subset is used, as in ArchR's
     group coverages (Granja et al. 2021), because MACS3 holds all insertions in memory. If MACS3 finds no peak, for
-    example because cells are few or poor, the file is empty and the log has a warning. ``shown`` is the path that
-    messages name, if it is not ``fragments``. Raises :class:`InputError` on bad fragments.
+    example because cells are few or poor, the file is empty and the log has a warning. Raises :class:`InputError` on
+    bad fragments.
     """
+    _call_fragments(fragments, sizes_path, output, ("-q", qvalue), extsize, max_fragments, fragments)
+
+
+def call_replicate_peaks(
+    fragments: str | Path,
+    sizes_path: str | Path,
+    output: str | Path,
+    pvalue: float,
+    extsize: int,
+    max_fragments: int | None,
+    shown: str | Path,
+) -> None:
+    """Call the peaks of a replicate, which only confirm those of its cell type.
+
+    As :func:`call_fragment_peaks`, but with a loose threshold on the p-value, as in the ATAC-seq pipeline of ENCODE,
+    and against the mean of the genome, because the peak of the cell type already stands out from its surroundings. With
+    the threshold of the cell type, replicates of few cells confirm few of its peaks. ``shown`` is the path that
+    messages name.
+    """
+    loose = ("-p", pvalue, "--nolambda")
+    _call_fragments(fragments, sizes_path, output, loose, extsize, max_fragments, shown)
+
+
+def _call_fragments(fragments, sizes_path, output, threshold, extsize, max_fragments, shown) -> None:
     sizes = ChromSizes.read(sizes_path)
     try:
-        cuts = _cuts(fragments, sizes)
-        table = _call(cuts, shown or fragments, sizes, output, qvalue, extsize, max_fragments)
+        table = _call(_cuts(fragments, sizes), shown, sizes, output, threshold, extsize, max_fragments)
     except NoPeaksError as error:
         say(f"WARNING {error}")
         table = pd.DataFrame(columns=COLUMNS)
@@ -101,13 +123,14 @@ def _call(
     source,
     sizes: ChromSizes,
     output,
-    qvalue: float,
+    threshold: tuple,
     extsize: int,
     max_fragments: int | None = None,
     genome_size: int | None = None,
 ) -> pd.DataFrame:
     """Run MACS3 in a scratch folder beside the output, on at most about ``2 * max_fragments`` insertions.
 
+    ``threshold`` are options of MACS3: its threshold and the background that it is compared with.
     ``genome_size`` is in bp. ``None`` means the total length of the chromosomes with insertions.
     """
     macs = shutil.which("macs3", path=str(Path(sys.executable).parent)) or shutil.which("macs3")
@@ -143,7 +166,7 @@ def _call(
                 )
         waiting.unlink()
         command = [macs, "callpeak", "-t", bed, "-f", "BED", "-n", "called", "--outdir", folder]
-        command += ["--tempdir", folder, "-g", genome_size, "-q", qvalue, "--keep-dup", "all"]
+        command += ["--tempdir", folder, "-g", genome_size, *threshold, "--keep-dup", "all"]
         command += ["--nomodel", "--shift", -(extsize // 2), "--extsize", extsize]
         done = run(command)
         if done.returncode:
@@ -155,9 +178,7 @@ def _call(
 def _clip(called: Path, source, sizes: ChromSizes) -> pd.DataFrame:
     """Read the peaks of MACS3 and clip them to their chromosomes, because extended insertions may pass the ends."""
     if not called.exists() or called.stat().st_size == 0:
-        raise NoPeaksError(
-            source, "MACS3 found no peak", "give more fragments or raise the q-value threshold"
-        )
+        raise NoPeaksError(source, "MACS3 found no peak", "give more fragments or raise the threshold")
     table = read_result(called, "call the peaks again", header=None, names=COLUMNS)
     summit = table["start"] + table["summit"]
     table["start"] = table["start"].clip(lower=0)

@@ -14,15 +14,15 @@ from pathlib import Path
 from scbind.core.files import atomic
 from scbind.core.runlog import about, say
 from scbind.peaks.coverage import coverage_track
-from scbind.peaks.macs3 import call_fragment_peaks
+from scbind.peaks.macs3 import call_replicate_peaks
 from scbind.peaks.pooling import merge_pieces
 
 
 @dataclass(frozen=True)
 class CallOptions:
-    """Options of peak calling: see :func:`scbind.peaks.macs3.call_fragment_peaks`."""
+    """Options of peak calling: see :func:`scbind.peaks.macs3.call_replicate_peaks`."""
 
-    qvalue: float
+    replicate_pvalue: float
     extsize: int
     max_fragments: int | None
 
@@ -68,11 +68,11 @@ def make_replicates(
             merge_pieces(list(pieces[name]), sizes_path, fragments)
             coverage_track(fragments, sizes_path, own / "coverage.bw")
             if name in compared:
-                call_fragment_peaks(
+                call_replicate_peaks(
                     fragments,
                     sizes_path,
                     own / "called.narrowPeak",
-                    qvalue=options.qvalue,
+                    pvalue=options.replicate_pvalue,
                     extsize=options.extsize,
                     max_fragments=options.max_fragments,
                     shown=Path(output, name, fragments.name),
