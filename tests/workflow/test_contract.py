@@ -108,9 +108,9 @@ class Local(str):
 
 def test_memory_and_time_double_on_a_retry_but_no_retry_asks_for_more_than_a_day(tmp_path):
     """Many partitions have a limit of a day. Where the inputs are large, even the first attempt may ask for more."""
-    text = (ROOT / "workflow/rules/common.smk").read_text()
+    text = (ROOT / "workflow/rules/resources.smk").read_text()
     helpers = {"os": os, "InputFiles": InputFiles}
-    exec(text[text.index("DAY = ") : text.index("# What Snakemake follows itself")], helpers)
+    exec(text[text.index("DAY = ") :], helpers)
     memory, runtime = helpers["memory"], helpers["runtime"]
 
     def asked(function):
@@ -335,7 +335,7 @@ def test_setup_demands_the_python_that_the_package_does():
     ("section", "left_out", "file", "function"),
     [
         ("models", "NOT_OF_TRAINING", "train.smk", "models.training.TrainOptions"),
-        ("cells", "NOT_OF_EMBEDDING", "cells.smk", "cells.embedding.EmbedOptions"),
+        ("cells", "NOT_OF_EMBEDDING", "embedding.smk", "cells.embedding.EmbedOptions"),
     ],
 )
 def test_settings_that_are_passed_on_are_taken(section, left_out, file, function):
