@@ -138,7 +138,7 @@ def _write_genome(folder: Path, shape: Shape) -> None:
             handle.write(f">chr{number + 1}\n".encode())
             lines.tofile(handle)
     reference.mkdir(parents=True, exist_ok=True)
-    outputs = [reference / name for name in ("genome.fa", "chrom.sizes", "sequence.npy", "exclude.bed")]
+    outputs = [reference / name for name in ("genome.fa.gz", "chrom.sizes", "sequence.npy", "exclude.bed")]
     prepare_reference(fasta, *outputs)
     fasta.unlink()
     centre, weight = elements(shape)

@@ -245,7 +245,7 @@ def _mappability(reference: Path, inputs: Path, out: Path) -> None:
 
 def _reference(inputs: Path, out: Path) -> None:
     names = fasta_names(inputs / "x.fa", inputs / "names.json")
-    outputs = [out / name for name in ("x.fa", "chrom.sizes", "sequence.npy", "exclude.bed")]
+    outputs = [out / name for name in ("x.fa.gz", "chrom.sizes", "sequence.npy", "exclude.bed")]
     prepare_reference(inputs / "x.fa", *outputs, exclude=inputs / "exclude.bed", chrom_sizes=inputs / "sizes")
     sizes, codes = ChromSizes.read(outputs[1]), np.load(outputs[2])
     need(codes.max(initial=0) <= 4, "a code above 4")

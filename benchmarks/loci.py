@@ -51,11 +51,11 @@ def make_inputs(folder: Path, shape: Shape):
     length = -(-shape.peaks // 2) * STEP
     sizes = ChromSizes(("chr1", "chr2"), np.array([length, length]))
     (folder / "chrom.sizes").write_text(f"chr1\t{length}\nchr2\t{length}\n")
-    with open(folder / "genome.fa", "w") as handle:
+    with pysam.BGZFile(str(folder / "genome.fa.gz"), "w1") as handle:
         for name in sizes.names:
             bases = rng.choice(np.frombuffer(b"ACGT", np.uint8), length).tobytes().decode()
-            handle.write(f">{name}\n{bases}\n")
-    pysam.faidx(str(folder / "genome.fa"))
+            handle.write(f">{name}\n{bases}\n".encode())
+    pysam.faidx(str(folder / "genome.fa.gz"))
     number = np.arange(shape.peaks)
     chrom, start = np.array(sizes.names)[number * STEP // length], number * STEP % length + 3_000
     bed = pd.DataFrame({"chrom": chrom, "start": start, "end": start + 500})
@@ -107,7 +107,7 @@ def make_inputs(folder: Path, shape: Shape):
     pd.concat(rows).to_csv(folder / "best_sites.tsv", sep="\t", index=False)
     return LociFiles(
         genome="made up",
-        fasta=folder / "genome.fa",
+        fasta=folder / "genome.fa.gz",
         sizes=folder / "chrom.sizes",
         tracks={sample: folder / sample for sample in samples},
         types=types,

@@ -52,7 +52,7 @@ def files(tmp_path):
     sites += "T+\tSPI1\tchr2\t8000\t8200\t0.7\nT+\tSPI1\tchr1\t900\t1100\t0.9\n"
     return BrowserFiles(
         genome="hg38",
-        fasta=touch("reference/hg38/genome.fa"),
+        fasta=touch("reference/hg38/genome.fa.gz"),
         tracks={sample: results / f"binding/{sample}/tracks" for sample in ("s1", "s2")},
         types=TYPES,
         all_types=list(TYPES),

@@ -29,7 +29,7 @@ def made(tmp_path_factory):
     (folder / "genome.fa").write_text(">chr1\n" + "".join(letters) + "\n")
     (folder / "reference").mkdir()
     made = [
-        folder / "reference" / name for name in ("genome.fa", "chrom.sizes", "sequence.npy", "exclude.bed")
+        folder / "reference" / name for name in ("genome.fa.gz", "chrom.sizes", "sequence.npy", "exclude.bed")
     ]
     prepare_reference(folder / "genome.fa", *made)
     counts = np.array([[10.0 * (base == letter) for base in MOTIF] for letter in "ACGT"])

@@ -46,10 +46,10 @@ def table_of(rows=SITES):
 @pytest.fixture
 def files(tmp_path):
     rng = np.random.default_rng(1)
-    with open(tmp_path / "genome.fa", "w") as handle:
+    with pysam.BGZFile(str(tmp_path / "genome.fa.gz"), "wb") as handle:
         for name, length in SIZES.as_dict().items():
-            handle.write(f">{name}\n{''.join(rng.choice(list('acgtN'), length))}\n")
-    pysam.faidx(str(tmp_path / "genome.fa"))
+            handle.write(f">{name}\n{''.join(rng.choice(list('acgtN'), length))}\n".encode())
+    pysam.faidx(str(tmp_path / "genome.fa.gz"))
     (tmp_path / "chrom.sizes").write_text("chr1\t30000\nHLA:1\t6020\n")
     (tmp_path / "consensus.bed").write_text(
         "chr1\t7500\t8000\nchr1\t7500\t8001\nchr1\t13000\t13500\nHLA:1\t5700\t6020\n"
@@ -71,7 +71,7 @@ def files(tmp_path):
         "T+": bigwig(tmp_path / "t.bw", [("chr1", 7_000, 13_001, 1.0), ("HLA:1", 6_000, 6_020, 5.0)]),
     }
     return LociFiles(
-        genome="made up", fasta=tmp_path / "genome.fa", sizes=tmp_path / "chrom.sizes",
+        genome="made up", fasta=tmp_path / "genome.fa.gz", sizes=tmp_path / "chrom.sizes",
         tracks={sample: tmp_path / sample for sample in ("s1", "s2")}, types=TYPES, all_types=list(TYPES),
         coverage=coverage,
         consensus=tmp_path / "consensus.bed", sites=tmp_path / "best_sites.tsv", genes=tmp_path / "genes.bed",
@@ -209,7 +209,8 @@ def change(files, **columns):
         (lambda files: table_of().drop(columns="rank").to_csv(files.sites, sep="\t"), r"no column rank"),
         (lambda files: files.coverage["T+"].unlink(), r"t\.bw"),
         (lambda files: files.coverage["T+"].write_bytes(b"no bigWig" * 20), r"t\.bw.*cannot be read"),
-        (lambda files: (files.fasta.parent / "genome.fa.fai").unlink(), r"genome\.fa\.fai"),
+        (lambda files: (files.fasta.parent / "genome.fa.gz.fai").unlink(), r"genome\.fa\.gz\.fai"),
+        (lambda files: (files.fasta.parent / "genome.fa.gz.gzi").unlink(), r"genome\.fa\.gz\.gzi"),
         (lambda files: (files.fasta.parent / "s2").rename(files.fasta.parent / "s3"), r"s2"),
     ],
 )  # fmt: skip

@@ -24,7 +24,7 @@ def build(tmp_path):
                 paths[key] = tmp_path / key
                 paths[key].write_text(text)
         out = tmp_path / "out"
-        names = ("genome.fa", "chrom.sizes", "sequence.npy", "exclude.bed")
+        names = ("genome.fa.gz", "chrom.sizes", "sequence.npy", "exclude.bed")
         prepare_reference(path, *(out / file for file in names), **paths)
         return out
 
@@ -38,7 +38,9 @@ def test_plain_gzip_and_bgzip_give_the_same_files(build, tmp_path):
     (tmp_path / "plain.fa").write_text(FASTA)
     pysam.tabix_compress(str(tmp_path / "plain.fa"), str(tmp_path / "b.fa.gz"), force=True)
     assert plain == {file.name: file.read_bytes() for file in build(None, name="b.fa.gz").iterdir()}
-    assert set(plain) == {"genome.fa", "genome.fa.fai", "chrom.sizes", "sequence.npy", "exclude.bed"}
+    fasta = {f"genome.fa.gz{ending}" for ending in ("", ".fai", ".gzi")}
+    assert set(plain) == {*fasta, "chrom.sizes", "sequence.npy", "exclude.bed"}
+    assert gzip.decompress(plain["genome.fa.gz"]).decode() == FASTA
 
 
 def test_sizes_codes_and_index(build):
@@ -48,7 +50,7 @@ def test_sizes_codes_and_index(build):
     assert codes.dtype == np.uint8
     assert codes.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1, 3, 3, 3, 3]
     assert (out / "exclude.bed").read_bytes() == b""
-    with pysam.FastaFile(str(out / "genome.fa")) as handle:
+    with pysam.FastaFile(str(out / "genome.fa.gz")) as handle:
         assert handle.fetch("chr2", 3, 7) == "TNac"
 
 

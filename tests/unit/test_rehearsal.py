@@ -37,7 +37,7 @@ def test_contigs_are_those_of_hg38(publisher):
 def test_files_are_read_and_agree_with_each_other(publisher, tmp_path):
     made = {name: publisher.make(name) for name in publisher.files}
     reference = tmp_path / "reference"
-    outputs = [reference / name for name in ("genome.fa", "chrom.sizes", "sequence.npy", "exclude.bed")]
+    outputs = [reference / name for name in ("genome.fa.gz", "chrom.sizes", "sequence.npy", "exclude.bed")]
     prepare_reference(made["hg38.fa.gz"], *outputs, made["hg38.exclude.bed.gz"])
     sizes = ChromSizes.read(outputs[1])
     assert sizes.as_dict() == publisher.lengths

@@ -5,8 +5,8 @@ rule prepare_reference:
         exclude=optional(SETTINGS["genome"]["exclude"]),
         chrom_sizes=optional(SETTINGS["genome"]["chrom_sizes"]),
     output:
-        fasta=f"{REFERENCE}/genome.fa",
-        index=f"{REFERENCE}/genome.fa.fai",
+        fasta=f"{REFERENCE}/genome.fa.gz",
+        index=multiext(f"{REFERENCE}/genome.fa.gz", ".fai", ".gzi"),
         sizes=f"{REFERENCE}/chrom.sizes",
         codes=f"{REFERENCE}/sequence.npy",
         exclude=f"{REFERENCE}/exclude.bed",

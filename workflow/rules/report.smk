@@ -95,7 +95,7 @@ rule write_report:
 # Opens the tracks of all cell types in IGV, or as a track hub in the browser of UCSC.
 rule write_browser:
     input:
-        fasta=f"{REFERENCE}/genome.fa",
+        fasta=f"{REFERENCE}/genome.fa.gz",
         tracks=type_tracks(),
         coverage=per_type("results/pseudobulk/{slug}/coverage.bw"),
         peaks=per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
@@ -130,8 +130,8 @@ rule write_browser:
 # The best sites of each TF with the tracks of all cell types, in one page that needs no other file.
 rule write_loci:
     input:
-        fasta=f"{REFERENCE}/genome.fa",
-        index=f"{REFERENCE}/genome.fa.fai",
+        fasta=f"{REFERENCE}/genome.fa.gz",
+        index=multiext(f"{REFERENCE}/genome.fa.gz", ".fai", ".gzi"),
         sizes=f"{REFERENCE}/chrom.sizes",
         tracks=type_tracks(),
         coverage=per_type("results/pseudobulk/{slug}/coverage.bw"),

@@ -97,9 +97,10 @@ def sequences(fasta: str | Path, windows: pd.DataFrame, sizes: ChromSizes) -> It
     """Yield the FASTA of each window.
 
     The header says where it lies, as igv.js reads it: 1-based closed, with the length of the chromosome.
-    Raises :class:`InputError` if the FASTA or its index is missing or of another genome.
+    ``fasta`` is in BGZF. Raises :class:`InputError` if it or an index (``.fai``, ``.gzi``) is missing, or of another
+    genome.
     """
-    for path in (fasta, f"{fasta}.fai"):
+    for path in (fasta, f"{fasta}.fai", f"{fasta}.gzi"):
         require(path, AGAIN)
     length = sizes.as_dict()
     with pysam.FastaFile(str(fasta)) as handle:
