@@ -223,6 +223,20 @@ def test_a_second_run_does_nothing(demo):
     assert "Nothing to be done" in demo.snakemake().stdout
 
 
+def test_parts_that_are_not_kept_are_not_missed(demo):
+    """Without them, nothing is predicted again, unless something needs them."""
+    edited = ("--configfile", demo.edited("infer.keep_parts", False))
+    listed = demo.snakemake("--delete-temp-output", "--dry-run", *edited).stdout
+    parts = demo.folder / "results/binding/demo/shards"
+    assert all(f"{parts.relative_to(demo.folder)}/{part.name}" in listed for part in parts.iterdir())
+    aside = parts.rename(demo.folder / "aside")
+    try:
+        assert set(demo.jobs(*edited)) == ALWAYS
+        assert {"infer_binding", "merge_shards"} <= demo.jobs(*edited, "--forcerun", "merge_shards").keys()
+    finally:
+        aside.rename(parts)
+
+
 def test_the_recorded_settings_are_those_of_the_run(demo):
     copy = shutil.copy(demo.folder / "results/provenance/config.yaml", demo.folder / "recorded.yaml")
     assert "Nothing to be done" in demo.snakemake("--dry-run", "--configfile", copy).stdout

@@ -96,6 +96,7 @@ BASELINES = list(registry.BASELINES) if HAS_DATASET else []
 # Without evaluate.truth there is no comparison with the truth; without genome.genes there are no target genes. With
 # `infer.store: activity` no sites are kept, so rules that read the binding store do not run.
 KEEP_SITES = SETTINGS["infer"]["store"] == "all"
+PART = str if SETTINGS["infer"]["keep_parts"] else temp  # of the cells of a sample
 TRUTH_TABLES = (
     expand("results/evaluation/{table}.tsv", table=["cells", "types"] if KEEP_SITES else ["types"])
     if SETTINGS["evaluate"]["truth"]

@@ -105,7 +105,7 @@ rule infer_binding:
         cell="results/cells/{sample}/cell.npy",
         lenders="results/cells/{sample}/lenders.h5ad",
     output:
-        shard="results/binding/{sample}/shards/{scatteritem}.npz",
+        shard=PART("results/binding/{sample}/shards/{scatteritem}.npz"),
     log:
         "logs/infer_binding/{sample}.{scatteritem}.log",
     benchmark:
