@@ -145,7 +145,7 @@ rule motif_enrichment:
         binding=per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
         cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
         windows="results/binding/windows.npz",
-        motifs=CELL_MOTIFS,
+        motifs=known_motifs(INFER_MODEL),
     output:
         table=report(
             "results/analysis/motifs.tsv",

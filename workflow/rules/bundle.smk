@@ -6,11 +6,7 @@ rule make_bundle:
         calibration="results/models/{model}/calibration.json",
         history="results/models/{model}/training.csv",
         card="results/models/{model}/card.md",
-        motifs=lambda wildcards: (
-            f"results/models/{wildcards.model}/motifs.npz"
-            if wildcards.model in SHARED
-            else "results/motifs/motifs.npz"
-        ),
+        motifs=lambda wildcards: known_motifs(wildcards.model),
         metrics="results/evaluation/metrics.tsv",
         extends=extended_bundle,
     output:

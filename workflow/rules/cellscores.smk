@@ -98,7 +98,7 @@ rule chromvar:
         REFERENCE_FILES,
         peaks="results/cells/{sample}/peaks.h5ad",
         lenders="results/cells/{sample}/lenders.h5ad",
-        motifs=CELL_MOTIFS,
+        motifs=known_motifs(INFER_MODEL),
     output:
         deviations="results/evaluation/chromvar/{sample}.h5ad",
     log:

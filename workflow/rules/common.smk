@@ -7,7 +7,6 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-
 from scbind.core.errors import InputError
 from scbind.dataset.splitrules import parse_rule
 from scbind.demo.atlas import demo_files
@@ -87,11 +86,6 @@ TESTED = MODELS if HAS_DATASET else []
 ALL_GIVEN = [] if TRAINED else expand("results/models/{model}/bundle.json", model=GIVEN)
 # Accuracy of the model for cells: measured here, or as its maker stated it.
 ACCURACY = f"results/models/{INFER_MODEL}/{'metrics' if HAS_DATASET else 'stated_metrics'}.tsv"
-CELL_MOTIFS = (
-    f"results/models/{INFER_MODEL}/motifs.npz"
-    if INFER_MODEL in [*GIVEN, *SHARED]
-    else "results/motifs/motifs.npz"
-)
 BASELINES = list(registry.BASELINES) if HAS_DATASET else []
 # Without evaluate.truth there is no comparison with the truth; without genome.genes there are no target genes. With
 # `infer.store: activity` no sites are kept, so rules that read the binding store do not run.
@@ -145,6 +139,12 @@ def one_of(names):
 def optional(path):
     """Return the path if the configuration gives one, otherwise no input."""
     return path or []
+
+
+def known_motifs(model):
+    """Return the known motifs of a model. From a bundle, or with TFs beyond those of the dataset, it has a file of its own."""
+    own = model in [*GIVEN, *SHARED]
+    return f"results/models/{model}/motifs.npz" if own else "results/motifs/motifs.npz"
 
 
 def added_tfs(wildcards):

@@ -88,11 +88,7 @@ rule compare_motifs:
 rule learned_motifs:
     input:
         weights="results/models/{model}/model.safetensors",
-        motifs=lambda wildcards: (
-            f"results/models/{wildcards.model}/motifs.npz"
-            if wildcards.model in [*GIVEN, *EXTENDED]
-            else "results/motifs/motifs.npz"
-        ),
+        motifs=lambda wildcards: known_motifs(wildcards.model),
         matrices=optional(SETTINGS["motifs"]["path"]),
     output:
         table="results/models/{model}/learned_motifs.tsv",

@@ -35,7 +35,7 @@ rule write_report:
         sites=optional(SITE_TABLE),
         variants=optional(STRONGEST_TABLE),
         explain=optional(EXPLAIN_TABLE),
-        matrices=CELL_MOTIFS,
+        matrices=known_motifs(INFER_MODEL),
         found=optional("results/motifs/found.tsv" if INFER_MODEL in STARTS_FROM_MOTIFS else None),
         found_matrices=optional("results/motifs/found.npz" if INFER_MODEL in STARTS_FROM_MOTIFS else None),
         learned=optional(
