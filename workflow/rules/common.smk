@@ -17,13 +17,11 @@ from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
 from scbind.plan.digests import (
     keep_digests,
-    list_modules,
     source_digest,
     table_digest,
     template_digest,
 )
-from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER, SIMULATED
-from scbind.plan.receipts import asked_for
+from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER
 
 if re.search(r"\s", sys.executable):
     raise WorkflowError(
@@ -90,7 +88,8 @@ BASELINES = list(registry.BASELINES) if HAS_DATASET else []
 # Without evaluate.truth there is no comparison with the truth; without genome.genes there are no target genes. With
 # `infer.store: activity` no sites are kept, so rules that read the binding store do not run.
 KEEP_SITES = SETTINGS["infer"]["store"] == "all"
-PART = str if SETTINGS["infer"]["keep_parts"] else temp  # of the cells of a sample
+# Marks the path of what is predicted for a part of the cells of a sample.
+PART = str if SETTINGS["infer"]["keep_parts"] else temp
 TRUTH_TABLES = (
     expand("results/evaluation/{table}.tsv", table=["cells", "types"] if KEEP_SITES else ["types"])
     if SETTINGS["evaluate"]["truth"]

@@ -1,5 +1,7 @@
 # Fetches one row of config/sources.tsv, or one address from a sheet. An interrupted download is resumed. Size and
 # checksums are compared if they are given.
+from scbind.plan.receipts import asked_for
+
 DOWNLOADS = 4  # at a time, so that no publisher gets more requests than a browser makes
 
 # Snakemake does not bound a resource without a limit. A limit of the user, in a profile or on the command line, stands.

@@ -1,4 +1,6 @@
 # Records what the results were made from: settings, sheets, digests of the code, checksums of the inputs, versions.
+from scbind.plan.digests import list_modules
+
 ENVIRONMENTS = ["core", "peaks", "train"]
 PROVENANCE = [
     "results/provenance/config.yaml",

@@ -1,5 +1,6 @@
 # The state of the user's files: a rule runs again if a file that it reads is replaced.
 from scbind.plan.filestate import file_states
+from scbind.plan.paths import SIMULATED
 
 # What Snakemake follows itself: files that rules make, and downloads.
 MADE = ("results/", *SIMULATED)

@@ -130,7 +130,7 @@ def _call(
 ) -> pd.DataFrame:
     """Run MACS3 in a scratch folder beside the output, on at most about ``2 * max_fragments`` insertions.
 
-    ``threshold`` are options of MACS3: its threshold and the background that it is compared with.
+    ``threshold``: the options of MACS3 that set the threshold and what insertions are compared with.
     ``genome_size`` is in bp. ``None`` means the total length of the chromosomes with insertions.
     """
     macs = shutil.which("macs3", path=str(Path(sys.executable).parent)) or shutil.which("macs3")

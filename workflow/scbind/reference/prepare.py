@@ -69,8 +69,11 @@ def prepare_reference(
         *indexed, sizes_file, codes_file, exclude_file = (
             stack.enter_context(atomic(output)) for output in outputs
         )
-        _compress(fasta, indexed[0])
+        n_headers = _compress(fasta, indexed[0])
         lengths = _index(fasta, *indexed)
+        if n_headers != len(lengths):
+            # The index omits empty sequences and repeated names.
+            raise InputError(fasta, "a sequence is empty or its name occurs twice", "remove or rename it")
         sizes_file.write_text("".join(f"{name}\t{length}\n" for name, length in lengths.items()))
         if chrom_sizes is not None:
             for name, length in _extra(chrom_sizes, fasta, lengths).items():
@@ -92,14 +95,18 @@ def prepare_reference(
         say(f"{len(sizes.names)} chromosomes, {bases} bp sequenced, {len(merged)} excluded regions")
 
 
-def _compress(fasta, target: Path) -> None:
+def _compress(fasta, target: Path) -> int:
+    """Write a FASTA as BGZF. Return the number of its headers."""
     with open_plain(fasta, "give a FASTA file") as source, pysam.BGZFile(str(target), FASTEST) as out:
         block = source.read(BLOCK).lstrip()
         if not block.startswith(b">"):
             raise InputError(fasta, "does not begin with '>'", "give a FASTA file", "line 1")
+        before, n_headers = b"\n", 0
         while block:
             out.write(block)
-            block = source.read(BLOCK)
+            n_headers += (before + block).count(b"\n>")
+            before, block = block[-1:], source.read(BLOCK)
+    return n_headers
 
 
 def _index(fasta, compressed: Path, index: Path, blocks: Path) -> dict[str, int]:
@@ -121,16 +128,7 @@ def _index(fasta, compressed: Path, index: Path, blocks: Path) -> dict[str, int]
         ) from error
     if any(not row[0] for row in rows):
         raise InputError(fasta, "a sequence has no name", "write a name after each '>'")
-    lengths = {row[0]: int(row[1]) for row in rows}
-    with pysam.BGZFile(str(compressed), "rb") as handle:
-        before, n_headers = b"\n", 0
-        while block := handle.read(BLOCK):
-            n_headers += (before + block).count(b"\n>")
-            before = block[-1:]
-    if n_headers != len(lengths):
-        # The index omits empty sequences and repeated names.
-        raise InputError(fasta, "a sequence is empty or its name occurs twice", "remove or rename it")
-    return lengths
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def _extra(chrom_sizes, fasta, lengths: dict[str, int]) -> dict[str, int]:
