@@ -12,12 +12,14 @@ the cells, without lines, TFs and labels.
 
 Everything can be done in parts: files that are there are not made again, and `--until RULE` runs the workflow up to a
 rule. At the end, the script prints a table of the rules that have run: jobs, seconds, CPU seconds, peak memory (of the
-largest job, with mapped files and without) and the size of the files that the rule has written.
+largest job, with mapped files and without) and the size of the files that the rule has written. A run also prints the
+largest size that its folder had, with the downloads.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import functools
 import http.server
@@ -36,6 +38,7 @@ import yaml  # noqa: E402
 from rehearsal_data import LINES, Publisher, Shape, md5  # noqa: E402
 
 SAMPLE = "cells"
+BETWEEN = 10  # seconds between two measurements of the size of the run
 EXAMPLE = REPOSITORY / "config" / "examples" / "hg38" / "config.yaml"
 TEMPLATE = REPOSITORY / "config" / "config.yaml"
 SHEETS = ("sources", "tracks", "chip", "samples")
@@ -84,8 +87,10 @@ def main() -> None:
                 write_config(run, address, publisher, sums, changes, TEMPLATE if args.apply else EXAMPLE)
                 if args.link:
                     link_files(publisher.folder, run / "resources", sums)
-                code = run_workflow(run, args.cores, args.until, args.snakemake)
+                code, largest = run_workflow(run, args.cores, args.until, args.snakemake)
+            inputs = sum((publisher.folder / name).stat().st_size for name in sums)
             print(f"snakemake ended with {code}")
+            print(f"largest size of {run}: {largest / 1e9:.2f} GB, {largest / inputs:.2f} times its inputs")
     if (run / "logs").exists():
         print_table(run, args.folder)
 
@@ -203,8 +208,8 @@ def link_files(published: Path, resources: Path, names: Iterable[str]) -> None:
             os.link(published / name, resources / name)
 
 
-def run_workflow(run: Path, cores: int, until: list[str], more: list[str]) -> int:
-    """Run Snakemake in ``run``; returns its exit code."""
+def run_workflow(run: Path, cores: int, until: list[str], more: list[str]) -> tuple[int, int]:
+    """Run Snakemake in ``run``; returns its exit code and the largest size of the folder meanwhile, in bytes."""
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(run),
         "--workflow-profile", str(REPOSITORY / "profiles" / "default"), "--configfile", "config/config.yaml",
@@ -212,7 +217,13 @@ def run_workflow(run: Path, cores: int, until: list[str], more: list[str]) -> in
     ]  # fmt: skip
     if until:
         command += ["--until", *until]
-    return subprocess.run(command, cwd=run, check=False).returncode
+    largest = 0
+    with subprocess.Popen(command, cwd=run) as process:
+        while process.poll() is None:
+            largest = max(largest, disk(run))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(BETWEEN)
+    return process.returncode, max(largest, disk(run))
 
 
 def print_table(run: Path, folder: Path) -> None:
@@ -282,10 +293,15 @@ def written_by_rule(run: Path) -> dict[str, int]:
 
 
 def disk(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Bytes of a file, or of all files in a folder. Files that are removed meanwhile do not count."""
     if path.is_file():
         return path.stat().st_size
-    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
 
 
 if __name__ == "__main__":

@@ -35,9 +35,10 @@ CODES = RNG.integers(0, 4, (7, 1000)).astype(np.uint8)
 TILES = {"scbind": None, "scfan": (4, 1)}  # the shipped ones, and smaller ones for the slow network
 
 
-def predictor(architecture):
+def predictor(architecture, precision="float32"):
     torch.manual_seed(0)
-    return Predictor(build_network(architecture, FACTS, {}), FACTS, None, tile=TILES[architecture])
+    network = build_network(architecture, FACTS, {})
+    return Predictor(network, FACTS, None, precision=precision, tile=TILES[architecture])
 
 
 @pytest.mark.parametrize("windows", [1, 3])
@@ -204,6 +205,31 @@ def test_bfloat16_moves_a_probability_by_little(architecture):
         np.testing.assert_array_equal(alone, found[1][:, :2])
     with pytest.raises(InputError, match="unknown precision 'float8'; use one of float32, bfloat16"):
         Predictor(network, FACTS, None, precision="float8")
+
+
+def test_a_machine_that_computes_bfloat16_wrongly_is_noticed(monkeypatch):
+    """As oneDNN does with some convolutions on processors with AMX."""
+    model = predictor("scbind", precision="bfloat16")
+    respond = model.network.respond_grid
+    monkeypatch.setattr(
+        model.network,
+        "respond_grid",
+        lambda *given: respond(*given) * (-1 if torch.is_autocast_enabled("cpu") else 1) + 1,
+    )
+    given = model.readout(CODES), np.ones((3, 7, 20), np.float32), np.full(3, 0.01, np.float32)
+    with pytest.raises(
+        InputError, match=r"config, infer.precision: this machine computes bfloat16 wrongly: .*float32"
+    ):
+        model.probabilities(*given)
+    predictor("scbind").probabilities(*given)
+
+
+def test_the_first_layer_of_scfan_is_not_rounded_on_a_cpu():
+    network = build_network("scfan", FACTS, {})
+    first, second = [each for each in network.modules() if isinstance(each, torch.nn.Conv2d)][:2]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert first(torch.ones(1, 8, 1, 20)).dtype == torch.float32
+        assert second(torch.ones(1, 160, 1, 20)).dtype == torch.bfloat16
 
 
 def test_signal_and_sequence_both_matter():

@@ -18,6 +18,7 @@ from scbind.models.motiftfs import assayed_part
 # Minimum slope of the calibration, in fit and prediction, so that a higher logit never gives a lower probability
 SMALLEST_SLOPE = 0.05
 PRECISIONS = "float32", "bfloat16"
+MOST_ROUNDED = 0.05  # largest change of a probability by bfloat16 that is rounding, and not a wrong result
 AT_ONCE = 256  # windows in each call of the trunk; fixed, so that no result depends on blocks
 LARGEST = torch.finfo(torch.float16).max
 TOO_LARGE = f"what it computes from the sequence of a window is beyond {LARGEST:g}"
@@ -42,7 +43,8 @@ class Predictor:
     precision
         Precision of the products of cells and windows in :meth:`probabilities`: ``float32`` or ``bfloat16``.
         ``bfloat16`` is faster on processors with instructions for it, and changes a probability by at most about 0.01
-        (docs/notebooks/performance.md). All other computations use float32.
+        (docs/notebooks/performance.md). All other computations use float32. The first block of each process is computed
+        in both, because some processors compute some products of ``bfloat16`` wrongly.
     tile
         Number of windows and of cells per call of the network in :meth:`probabilities`, and of windows in
         :meth:`unfold`. The default is the network's tile for the device.
@@ -63,6 +65,7 @@ class Predictor:
             )
         self.network = network.eval().to(device)
         self.facts, self.device, self.precision = facts, device, precision
+        self._to_check = precision != "float32"
         self.pairs = network.pairs
         on_gpu = torch.device(device).type == "cuda"
         self.tile = tile or (on_gpu and network.tile_cuda) or network.tile
@@ -204,20 +207,20 @@ class Predictor:
 
         ``readout`` is (W, ...), ``counts`` (C, W, bins) insertions, ``depth`` (C,) insertions per base. All tiles have
         the same size; the last ones are padded with zeros. The results therefore do not depend on how cells and windows
-        are cut into blocks. Raises :class:`InputError` on NaN in ``counts``.
+        are cut into blocks. Raises :class:`InputError` on NaN in ``counts``, or if this machine computes ``precision``
+        wrongly.
         """
         if not np.isfinite(counts).all():
             raise InputError("signal", NAN_SIGNAL, "rebuild the signal of this sample")
         cells, windows = counts.shape[:2]
         out = np.empty((cells, windows, len(self.tfs)), dtype=np.float32)
         tile_windows, tile_cells = self.tile
-        kind = torch.device(self.device).type
         cell_blocks = []
         for begin in range(0, cells, tile_cells):
             rows = slice(begin, begin + tile_cells)
             depths = _pad(np.asarray(depth[rows], dtype=np.float32), tile_cells)
             depths = torch.from_numpy(depths).to(self.device)
-            with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            with self._rounded(self.precision):
                 unseen = self.network.respond_unseen(depths)
             cell_blocks.append((rows, depths, unseen, self._platt(depths)))
         for begin in range(0, windows, tile_windows):
@@ -229,14 +232,37 @@ class Predictor:
                 padded = np.zeros((tile_windows, tile_cells, counts.shape[2]), dtype=np.float32)
                 padded[: block.shape[1], : block.shape[0]] = block.transpose(1, 0, 2)
                 given = torch.from_numpy(padded).to(self.device)
-                with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                with self._rounded(self.precision):
                     logits = self.network.respond_grid(asked, given, depths, unseen)
-                logits = logits if self._all_modelled else logits[:, :, self._modelled]
-                if platt is not None:
-                    logits = torch.addcmul(platt[1], platt[0], logits.float())
-                found = torch.sigmoid(logits.float()).transpose(0, 1)[: block.shape[0], : block.shape[1]]
-                out[rows, columns] = found.cpu().numpy()
+                found = self._of_logits(logits, platt)
+                if self._to_check:
+                    self._check(found, asked, given, depths, platt)
+                out[rows, columns] = found[: block.shape[0], : block.shape[1]].cpu().numpy()
         return out
+
+    def _rounded(self, precision: str) -> torch.autocast:
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16")
+
+    def _of_logits(
+        self, logits: torch.Tensor, platt: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> torch.Tensor:
+        """Probabilities of a tile, float32 (cells, windows, modelled TFs), of logits (windows, cells, TFs)."""
+        logits = logits if self._all_modelled else logits[:, :, self._modelled]
+        if platt is not None:
+            logits = torch.addcmul(platt[1], platt[0], logits.float())
+        return torch.sigmoid(logits.float()).transpose(0, 1)
+
+    def _check(self, found: torch.Tensor, asked, given, depths, platt) -> None:
+        """Compare the probabilities of a tile with those of float32; see :attr:`precision`."""
+        unseen = self.network.respond_unseen(depths)
+        exact = self._of_logits(self.network.respond_grid(asked, given, depths, unseen), platt)
+        if not (change := float((found - exact).abs().max())) <= MOST_ROUNDED:
+            problem = (
+                f"this machine computes {self.precision} wrongly: it changes a probability by {change:.2f}"
+            )
+            raise InputError("config", problem, "set infer.precision to float32", "infer.precision")
+        self._to_check = False
 
     def _platt(self, depth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Slope and intercept of the calibration at depths (C,), float32 (C, TFs) each; ``None`` if uncalibrated."""

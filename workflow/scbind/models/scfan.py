@@ -11,6 +11,7 @@ from scbind.models.base import BindingNetwork
 
 # Bases on either side of an insertion that count as covered, so that the signal resembles fragment coverage
 HALF_READ = 75
+PLANES = 8  # channels of the input: four bases, mappability and coverage, and the latter two reversed
 
 
 class ScfanNetwork(BindingNetwork):
@@ -92,18 +93,29 @@ class ScfanNetwork(BindingNetwork):
         return total
 
 
+class _FirstLayer(nn.Conv2d):
+    """A convolution that uses float32 on a CPU, also where other layers use bfloat16.
+
+    With bfloat16, 8 channels and a width of 8, oneDNN (of torch 2.13) gives wrong results on processors with AMX.
+    """
+
+    def forward(self, planes: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(planes.float())
+
+
 def _single(n_tfs: int, context: int) -> nn.Module:
     def block(channels_in: int, channels: int, pool: int, dropout: float) -> list[nn.Module]:
         layers = [
             nn.ZeroPad2d((3, 4, 0, 0)),
-            nn.Conv2d(channels_in, channels, (1, 8)),
+            (_FirstLayer if channels_in == PLANES else nn.Conv2d)(channels_in, channels, (1, 8)),
             nn.BatchNorm2d(channels, eps=1e-3),
             nn.ReLU(),
         ]
         return layers + ([nn.MaxPool2d((1, pool))] if pool > 1 else []) + [nn.Dropout(dropout)]
 
     network = nn.Sequential(
-        *block(8, 160, 4, 0.2),
+        *block(PLANES, 160, 4, 0.2),
         *block(160, 240, 4, 0.2),
         *block(240, 240, 1, 0.5),
         nn.Flatten(),
