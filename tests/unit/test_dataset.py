@@ -285,3 +285,6 @@ def test_two_experiments_of_one_pair_are_joined(tiny, tiny_dataset, tmp_path, ca
     assert (found["any"] != AMBIGUOUS).all()
     assert ((found["all"] == BOUND) | (found["all"] == AMBIGUOUS)).sum() == either
     assert "TF1 of A: 2 experiments with" in capfd.readouterr().err
+    places = TrainingSet.open(tmp_path / "any", tiny["reference"]).summits(0, 0)
+    before = TrainingSet.open(tiny_dataset, tiny["reference"]).summits(0, 0)
+    assert set(places) == {*before, 7100} and (np.diff(places) > 0).all()

@@ -1,5 +1,7 @@
 """Motifs found in windows, against motifs that were planted there."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.discovery import find, nearest, windows
+from scbind.discovery import refine as refine_module
 from scbind.discovery.compared import compare_found
 from scbind.discovery.find import (
     COLUMNS,
@@ -113,6 +116,36 @@ def test_a_motif_of_few_sites_does_not_praise_itself():
     assert np.mean(honest) < 0.8 * np.mean(naive), "a site scores in a matrix that it has made"
 
 
+def refined(motif, seed, n=14):
+    """The motifs from few windows that hold this one, best first."""
+    bound = plant(random_windows(n, 10 + seed, 100), motif, 0.7, seed, wrong=0.25)
+    unbound = random_windows(600, 20 + seed, 100)
+    found = refine(bound, unbound, enriched_words(bound, unbound, 10))
+    return sorted(found, key=lambda each: -auprc(each.bound, each.unbound))
+
+
+def test_a_palindrome_is_made_from_both_strands(monkeypatch):
+    """The matrix of few sites is nearer to the truth, and the same on both strands."""
+    palindrome = np.array(["ACGT".index(base) for base in "GGTCACGTGACC"], dtype=np.uint8)
+    new, truth = random_windows(400, 30), 3.0 * (np.eye(4)[palindrome].T - 0.25)
+    likeness, same = {}, {}
+    for most in (refine_module.SYMMETRIC, 2):
+        monkeypatch.setattr(refine_module, "SYMMETRIC", most)
+        best = [refined(palindrome, seed)[0].matrix for seed in range(5)]
+        scores = [(scan_all(new, [each])[:, 0], scan_all(new, [truth])[:, 0]) for each in best]
+        likeness[most] = np.mean([pearsonr(*each)[0] for each in scores])
+        same[most] = sum(np.allclose(each, each[::-1, ::-1], atol=0.05) for each in best)
+    assert likeness[0.5] > likeness[2] + 0.03
+    assert same[0.5] >= 2 and same[2] == 0
+
+
+def test_a_motif_that_is_no_palindrome_is_made_from_one_strand():
+    """Its first six bases are one."""
+    for seed in range(3):
+        best = refined(MOTIF, seed, 60)[0].matrix
+        assert best.shape[1] >= len(MOTIF) and not np.allclose(best, best[::-1, ::-1], atol=0.05)
+
+
 def of_folds(bound, unbound):
     """Windows without validation windows, in three folds."""
     folds = (np.arange(len(codes)) % 3 for codes in (bound, unbound))
@@ -161,14 +194,16 @@ def data(tiny, tiny_dataset):
 
 def test_windows_are_of_training_and_validation_and_alike(data, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        TrainingSet,
-        "codes",
-        lambda self, window, shift=0: seen.append(window) or np.zeros((len(window), 1000)),
-    )
+    whole = windows._codes
+    monkeypatch.setattr(windows, "_codes", lambda data, places: seen.append(places) or whole(data, places))
     windows.draw_parts(data, windows.gather_windows(data, 0), data.tfs.index("TF1"), 1000, 0)
-    splits, used = np.asarray(data.splits), np.unique(np.concatenate(seen))
+    splits = np.asarray(data.splits)
+    used = np.unique(np.concatenate([places.window for places in seen]))
     assert len(used) and not (splits[:, used] == TEST).all(axis=0).any()
+    for places in seen:  # no sequence extends beyond the context of its window
+        start = data.genome.sizes.offsets[data.chrom[places.window]] + data.context_start(places.window)
+        assert (places.middle - windows.AROUND >= start).all()
+        assert (places.middle + windows.AROUND <= start + data.manifest["context"]).all()
 
 
 def test_bound_windows_are_those_of_the_labels(data, monkeypatch):
@@ -177,10 +212,33 @@ def test_bound_windows_are_those_of_the_labels(data, monkeypatch):
     labelled = windows.gather_windows(data, 0)
     train = windows.draw_parts(data, labelled, tf, 1000, 0).train
     inside = (np.asarray(data.splits) == TRAIN) & (np.asarray(data.labels[:, :, tf]) == BOUND)
-    assert len(train.bound) == inside.sum() and train.bound.shape[1] == 200 + 2 * windows.FLANK
+    summits = set()
+    for line, window in zip(*np.nonzero(inside), strict=True):
+        places = data.summits(line, tf)
+        middle = data.genome.sizes.offsets[data.chrom[window]] + data.start[window] + 100
+        summits.add((line, places[np.abs(places - middle).argmin()]))
+    assert len(summits) == len(train.bound) > 10
+    assert train.bound.shape[1] == 2 * windows.AROUND
     assert set(train.bound_fold) <= {0, 1, 2}
     few = windows.draw_parts(data, labelled, tf, 5, 0)
     assert len(few.train.bound) == 5 and len(few.train.unbound) < len(train.unbound)
+
+
+def test_neighbouring_windows_share_a_summit():
+    """Windows at 0, 200, ... of two chromosomes; of a wide peak, the summit may be beyond the context of a window."""
+    data = SimpleNamespace(
+        genome=SimpleNamespace(sizes=SimpleNamespace(offsets=np.array([0, 10_000, 20_000]))),
+        chrom=np.repeat([0, 1], 50),
+        start=np.tile(np.arange(50) * 200, 2),
+        manifest={"context": 1000, "window": 200},
+    )
+    bound, summits = np.array([3, 4, 20, 52, 60]), np.array([790, 2000, 10_480, 10_600])
+    found = windows._summits(data, bound, summits)
+    assert found.window.tolist() == [3, 20, 52, 60]
+    reach = 500 - windows.AROUND
+    assert found.middle.tolist() == [790, 4100 - reach, 10_480, 12_100 - reach]
+    assert windows._summits(data, bound[:1], summits[:1]).middle.tolist() == [790]
+    assert windows._summits(data, bound[:0], summits).middle.tolist() == []
 
 
 def test_windows_of_one_stretch_stay_in_one_fold():

@@ -83,23 +83,29 @@ def test_bad_called_peaks_are_refused(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "summit"),
     [
-        "chr1\t100\t300\n",  # BED3
-        "chr1\t100\t300\tp\t4521\t.\n",  # BED6 with a score above 1000
-        "chr1\t100\t300\tp\t9\t.\t150\t151\t12,13,14\n",  # BED9
-        "chr1\t100\t300\t.\t1\t.\t2\t3\t4\t150" + "\t1" * 10 + "\n",  # IDR
-        GOOD.replace("8.1", "inf").replace("\t50\t", "\t.\t"),
-        GOOD.replace("\t120\n", "\t150.0\t\n"),
-        GOOD.replace("\t", " "),
-        "track type=narrowPeak\r\n" + GOOD.replace("\n", "\r\n"),
-        "chrom\tchromStart\tchromEnd\tname\nchr1\t100\t300\tx\n",
-        "#chrom\tstart\tend\nchr1\t100\t300",
+        ("chr1\t100\t300\n", 100),  # BED3
+        ("chr1\t100\t300\tp\t4521\t.\n", 100),  # BED6 with a score above 1000
+        ("chr1\t100\t300\tp\t9\t.\t150\t151\t12,13,14\n", 100),  # BED9
+        ("chr1\t100\t300\tp\t9\t.\t100\t300\t0\t2\t10,50\t0,150\n", 100),  # BED12: two blocks
+        ("chr1\t100\t300\t.\t1\t.\t2\t3\t4\t150" + "\t1" * 10 + "\n", 150),  # IDR
+        (GOOD.replace("8.1", "inf").replace("\t50\t", "\t.\t"), 120),
+        (GOOD.replace("\t120\n", "\t150.0\t\n"), 100),  # an empty column more
+        (GOOD.replace("\t120\n", "\t150.0\n"), 150),
+        (GOOD.replace("\t120\n", "\t-1\n"), 100),
+        (GOOD.replace("\t120\n", "\t200\n"), 100),
+        (GOOD.replace("\t120\n", "\t.\n"), 100),
+        (GOOD.replace("\t", " "), 120),
+        ("track type=narrowPeak\r\n" + GOOD.replace("\n", "\r\n"), 120),
+        ("chrom\tchromStart\tchromEnd\tname\nchr1\t100\t300\tx\n", 100),
+        ("#chrom\tstart\tend\nchr1\t100\t300", 100),
     ],
 )
-def test_peaks_need_three_columns_only(tmp_path, text):
+def test_peaks_need_three_columns_only(tmp_path, text, summit):
+    """The summit is that of narrowPeak, or else the middle."""
     table = read_peaks(save(tmp_path, text), SIZES)
-    assert table.to_dict("records") == [{"chrom": "chr1", "start": 100, "end": 300}]
+    assert table.to_dict("records") == [{"chrom": "chr1", "start": 100, "end": 300, "summit": summit}]
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def _write_signal(folder: Path, lines: dict[str, LineFiles], grid: Grid) -> tupl
 def _write_labels(
     folder: Path, chip: list[dict], lines: list[str], tfs: list[str], grid: Grid, experiments: str
 ) -> np.memmap:
-    """Write and return the labels, int8 (lines, windows, TFs)."""
+    """Write and return the labels, int8 (lines, windows, TFs). Also write the summits of all peaks."""
     pairs: dict[tuple[str, str], list[dict]] = {}
     for assay in chip:
         pairs.setdefault((assay["cell_line"], assay["tf"]), []).append(assay)
@@ -202,24 +202,33 @@ def _write_labels(
         folder / "labels.npy", mode="w+", dtype=np.int8, shape=(len(lines), len(grid.chrom), len(tfs))
     )
     labels[:] = NOT_ASSAYED
+    summits = [[np.empty(0, dtype=np.int64) for _ in tfs] for _ in lines]
     for (line, tf), assays in pairs.items():
-        each = [_label_experiment(assay, grid) for assay in assays]
-        labels[lines.index(line), :, tfs.index(tf)] = joined = join_labels(each, experiments)
+        row, column = lines.index(line), tfs.index(tf)
+        each, places = zip(*(_label_experiment(assay, grid) for assay in assays), strict=True)
+        labels[row, :, column] = joined = join_labels(each, experiments)
+        summits[row][column] = np.unique(np.concatenate(places))
         if len(each) > 1:
             bound = [int((one == BOUND).sum()) for one in (*each, joined)]
             shown = ", ".join(f"{count:,}" for count in bound[:-1])
             say(f"{tf} of {line}: {len(each)} experiments with {shown} bound windows; {bound[-1]:,} joined")
     labels.flush()
+    flat = [each for row in summits for each in row]
+    np.save(folder / "summits.npy", np.concatenate([np.empty(0, dtype=np.int64), *flat]))
+    np.save(folder / "first_summit.npy", np.cumsum([0, *map(len, flat)], dtype=np.int64))
     return labels
 
 
-def _label_experiment(assay: dict, grid: Grid) -> np.ndarray:
-    """Labels of one experiment, int8 (windows,)."""
+def _label_experiment(assay: dict, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of one experiment, int8 (windows,), and the summits of its peaks, int64, counted over the genome."""
+    sizes = grid.genome.sizes
     bound, relaxed = (
-        read_peaks(assay[kind], grid.genome.sizes) if assay.get(kind) else None
-        for kind in ("path", "relaxed")
+        read_peaks(assay[kind], sizes) if assay.get(kind) else None for kind in ("path", "relaxed")
     )
-    return label_windows(bound, relaxed, grid.chroms, grid.chrom, grid.start, grid.geometry.window)
+    offset = sizes.offsets[pd.Index(sizes.names).get_indexer(bound["chrom"])]
+    summits = offset + (bound["start"] + bound["summit"]).to_numpy()
+    where = grid.chroms, grid.chrom, grid.start, grid.geometry.window
+    return label_windows(bound, relaxed, *where), summits
 
 
 def _write_splits(

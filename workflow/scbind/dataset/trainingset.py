@@ -19,7 +19,7 @@ from scbind.formats.signal import track_counts
 from scbind.formats.symbols import match_symbols
 from scbind.formats.thinning import thinned_counts
 
-FORMAT = 3  # raise when the files of a dataset change meaning
+FORMAT = 4  # raise when the files of a dataset change meaning
 # Facts of a model and of a dataset that have to be the same; in this order, because later ones name earlier ones.
 AGAIN = "build the dataset again"
 COMPARED = (
@@ -47,6 +47,8 @@ class TrainingSet:
         Per line, the number of each insertion's fragment, uint32: the two ends of one share it.
     depth
         float32 (lines, chromosomes): insertions per known base of the regions that the track of the line covers.
+    all_summits, first_summit
+        Read by :meth:`summits`.
     case_matters
         Whether TFs whose symbols differ only in case are different TFs (:meth:`match_tfs`). It is not stored, because
         it changes no value of the dataset.
@@ -62,6 +64,8 @@ class TrainingSet:
     insertions: list[np.ndarray]
     fragments: list[np.ndarray]
     depth: np.ndarray
+    all_summits: np.ndarray
+    first_summit: np.ndarray
     case_matters: bool = False
 
     @classmethod
@@ -92,6 +96,7 @@ class TrainingSet:
                 for kind in ("insertions", "fragments")
             ),
             depth,
+            *(map_npy(folder / f"{name}.npy", AGAIN) for name in ("summits", "first_summit")),
             case_matters,
         )
 
@@ -159,6 +164,11 @@ class TrainingSet:
     def has_mappability(self) -> bool:
         """Whether the windows were chosen, and models are to be trained, with the genome's mappability."""
         return self.manifest.get("min_mappability") is not None
+
+    def summits(self, line: int, tf: int) -> np.ndarray:
+        """Summits of the ChIP-seq peaks of a TF in a line, counted over the whole genome: int64 (peaks,), sorted."""
+        pair = line * len(self.tfs) + tf
+        return np.asarray(self.all_summits[slice(*self.first_summit[pair : pair + 2])])
 
     def codes(self, windows: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
         """Sequence of the context of windows, moved by ``shift`` bp: uint8 (windows, context)."""

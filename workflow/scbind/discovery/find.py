@@ -74,25 +74,26 @@ class _Motif(NamedTuple):
 def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     """Find the motifs of every TF in its windows, and choose the matrix from which a network starts.
 
-    For each TF, the words that distinguish its bound training windows from unbound ones of similar openness and GC
-    (:func:`draw_parts`, :func:`enriched_words`) are refined to matrices (:func:`refine`). At most ``KEPT`` different
-    ones are kept. A motif is judged by the AUPRC of its best match. The AUPRC is cross-fitted: each fold of the
-    training windows is scored with the best motif of the other folds, and the validation windows with that of all.
-    Otherwise, the motif of a TF with few windows would be overestimated. A TF for which no motif is
-    found takes the best one of the other TFs, because it may share its sites with one that has more bound windows. A
-    found motif of at least ``ENOUGH`` sites replaces the known one if it is better in ``SURE`` of ``RESAMPLED``
-    bootstrap samples of the windows, because its flanks and weights come from these data.
+    For each TF, the words that distinguish the summits in its bound training windows from places of similar openness
+    and GC in unbound ones (:func:`draw_parts`, :func:`enriched_words`) are refined to matrices (:func:`refine`). At
+    most ``KEPT`` different ones are kept, those with the highest AUPRC of their best match in training and validation
+    windows. The AUPRC of the first is then cross-fitted: each fold of the training windows is scored with the best
+    motif of the other folds, and the validation windows with that of all. Otherwise, the motif of a TF with few windows
+    would be overestimated. A TF for which no motif is found takes the best one of the other TFs, because it may share
+    its sites with one that has more bound windows. A found motif of at least ``ENOUGH`` sites replaces the known one if
+    it is better in ``SURE`` of ``RESAMPLED`` bootstrap samples of the windows, because its flanks and weights come from
+    these data.
 
     The table has a row per TF and motif that was kept, best first: ``tf``; ``motif`` (``found:TF.NUMBER``, with the TF
     in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
-    base); ``width`` in bp; ``n_sites``, the windows that made it (empty if known); ``auprc`` of its best match in the
+    base); ``width`` in bp; ``n_sites``, the summits that made it (empty if known); ``auprc`` of its best match in the
     windows that it is tried on; their ``prevalence`` and number of bound ones, ``n_bound``; ``starts_found`` and
     ``starts_known``, 1 if networks start from it without and with the known matrices.
 
     Parameters
     ----------
     windows
-        Maximum number of bound windows per TF and split. The time is proportional to it.
+        Maximum number of summits per TF and split. The time is proportional to it.
     seed
         Random seed of the draw of windows and of the bootstrap.
     """
@@ -150,7 +151,7 @@ COLUMNS = (
 
 
 def _own_motifs(tf: str, parts: Parts) -> list[_Motif]:
-    """The motifs found in the training windows of a TF, best first, with their scores in all its windows.
+    """The motifs found in the training windows of a TF, with their scores in all its windows; the best of all first.
 
     The scores of the first one are those of cross-fitting, the others' those of :func:`refine` in the training windows.
     """
@@ -165,13 +166,13 @@ def _own_motifs(tf: str, parts: Parts) -> list[_Motif]:
         for each, both in zip(motifs, valid, strict=True)
     ]
     kept: list[int] = []
-    for row, motif in enumerate(whole):
-        if len(kept) < KEPT and not any(_alike(motif, whole[other]) for other in kept):
+    for row in sorted(range(len(whole)), key=lambda row: _rank(whole[row])):
+        if len(kept) < KEPT and not any(_alike(whole[row], whole[other]) for other in kept):
             kept.append(row)
     found = [whole[row]._replace(name=f"{FOUND}{tf}.{number}") for number, row in enumerate(kept, 1)]
     if found:
         scores = (
-            np.append(*each) for each in zip(_cross_fit(train), _comparable(*valid[0][3:]), strict=True)
+            np.append(*each) for each in zip(_cross_fit(train), _comparable(*valid[kept[0]][3:]), strict=True)
         )
         found[0] = found[0]._replace(**dict(zip(("bound", "unbound"), scores, strict=True)))
     return found

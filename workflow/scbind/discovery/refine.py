@@ -14,6 +14,10 @@ WIDTH = 25  # of a matrix while it is refined, as wide as those of the network
 ROUNDS = 6
 PRUNED, KEPT = 2, 5  # after so many rounds, only the best matrices are refined further
 CENTRED = (1, 3)  # rounds (from 0) after which a matrix is shifted so that its information is in the middle
+SYMMETRIC = (
+    0.5  # similarity of a matrix to its other strand from which it is also refined as that of a palindrome
+)
+SHIFTS = range(-(WIDTH // 2), WIDTH // 2 + 1)  # columns by which the other strand may be moved
 START = 0.7  # probability of the base of a seed
 FEWEST = 8  # sites that make a matrix
 NOISE = (
@@ -26,7 +30,7 @@ BATCH = 16  # windows scored at once; they stay in cache
 class Refined(NamedTuple):
     """A matrix, float32 (4, length), and its best match in each window, in bits.
 
-    ``n_sites`` is the number of bound windows from whose matches it was made. For the score of a site, its own bases
+    ``n_sites`` is the number of bound sequences from whose matches it was made. For the score of a site, its own bases
     are removed from the matrix first, so that a motif from few sites is overestimated less. (It is still overestimated,
     because the sites were chosen.)
     """
@@ -61,31 +65,34 @@ def refine(bound: np.ndarray, unbound: np.ndarray, seeds: list[np.ndarray]) -> l
         return []
     background = base_frequencies(unbound)
     here, there = _Places(bound), _Places(unbound)
-    matrices, sites = np.stack([_of_seed(seed) for seed in seeds]), [None] * len(seeds)
+    matrices, mirrored = np.stack([_of_seed(seed) for seed in seeds]), [False] * len(seeds)
     for number in range(ROUNDS):
         (score, place, strand), other = here.best(matrices), there.best(matrices)[0]
         levels, errors = zip(*(_threshold(*each) for each in zip(score.T, other.T, strict=True)), strict=True)
-        if number == PRUNED:
-            kept = np.sort(np.argsort(errors)[::-1][:KEPT])
-            matrices, score, place, strand = matrices[kept], score[:, kept], place[:, kept], strand[:, kept]
-            levels = [levels[row] for row in kept]
-        sites = []
-        for row, level in enumerate(levels):
-            chosen = np.flatnonzero(score[:, row] >= level)
+        rows = np.sort(np.argsort(errors)[::-1][:KEPT]) if number == PRUNED else range(len(matrices))
+        sites, refined = [], []
+        for row in rows:
+            chosen = np.flatnonzero(score[:, row] >= levels[row])
             where = place[chosen, row], strand[chosen, row]
-            sites.append((chosen, *where, here.bases(chosen, *where)))
-            matrices[row] = _log_odds(sites[row][3].sum(axis=0), len(chosen), background)
-            if number in CENTRED:
-                matrices[row] = _centred(matrices[row], background)
+            sites.append(_Sites(chosen, *where, here.bases(chosen, *where), mirrored[row]))
+            refined.append(_log_odds(sites[-1].counts, background))
+        mirrored = [mirrored[row] for row in rows]
+        if number == PRUNED:
+            symmetric = [each for each in sites if each.symmetry[1] > SYMMETRIC]
+            refined += [_log_odds(each._replace(mirrored=True).counts, background) for each in symmetric]
+            mirrored += [True] * len(symmetric)
+        if number in CENTRED:
+            refined = [_centred(matrix, background) for matrix in refined]
+        matrices = np.stack(refined)
     matrices = np.stack([_ends_cut(matrix, background) for matrix in matrices])
     (score, place, strand), other = here.best(matrices), there.best(matrices)[0]
     found = []
-    for row, (chosen, begin, side, bases) in enumerate(sites):
-        same = (place[chosen, row] == begin) & (strand[chosen, row] == side)
-        score[chosen[same], row] = _without_itself(bases[same], bases.sum(axis=0), matrices[row], background)
+    for row, each in enumerate(sites):
+        same = (place[each.window, row] == each.place) & (strand[each.window, row] == each.strand)
+        score[each.window[same], row] = _without_itself(each, same, matrices[row], background)
         if len(columns := np.flatnonzero(matrices[row].any(axis=0))):
             kept = np.ascontiguousarray(matrices[row][:, columns[0] : columns[-1] + 1])
-            found.append(Refined(kept, len(chosen), score[:, row], other[:, row]))
+            found.append(Refined(kept, len(each.window), score[:, row], other[:, row]))
     return found
 
 
@@ -94,6 +101,37 @@ def base_frequencies(codes: np.ndarray) -> np.ndarray:
     counts = np.bincount(np.minimum(codes, UNKNOWN).ravel(), minlength=UNKNOWN + 1)[:UNKNOWN] + 1.0
     counts += counts[::-1]
     return counts / counts.sum()
+
+
+class _Sites(NamedTuple):
+    """The sites of a matrix: window, place and strand of each, and the bases, float32 (sites, 4, WIDTH).
+
+    ``mirrored``: the matrix is made from both strands of each site, because it is that of a palindrome.
+    """
+
+    window: np.ndarray
+    place: np.ndarray
+    strand: np.ndarray
+    bases: np.ndarray
+    mirrored: bool
+
+    @property
+    def symmetry(self) -> tuple[int, float]:
+        """By how many columns the other strand is moved to be most similar, and how similar it is then, at most 1."""
+        mean = self.bases.mean(axis=0)
+        above = mean - mean.mean(axis=1, keepdims=True)
+        similar = [float((above * _turned(above, shift)).sum()) for shift in SHIFTS]
+        best = int(np.argmax(similar))
+        return SHIFTS[best], similar[best] / max(float(np.square(above).sum()), 1e-9)
+
+    def added(self) -> np.ndarray:
+        """What each site adds to the counts, (sites, 4, WIDTH)."""
+        return self.bases + _turned(self.bases, self.symmetry[0]) if self.mirrored else self.bases
+
+    @property
+    def counts(self) -> np.ndarray:
+        """How often each base is in each column: (4, WIDTH)."""
+        return self.added().sum(axis=0)
 
 
 class _Places:
@@ -156,14 +194,22 @@ def _threshold(bound: np.ndarray, unbound: np.ndarray) -> tuple[float, float]:
     return float(level[best]), float(errors[best])
 
 
-def _log_odds(counts: np.ndarray, n: int, background: np.ndarray) -> np.ndarray:
-    """Log2 odds (4, WIDTH) of the bases of ``n`` sites, shrunk where they hardly differ from the background.
+def _turned(bases: np.ndarray, shift: int) -> np.ndarray:
+    """The other strand of sites, (..., 4, WIDTH), moved by ``shift`` columns; 0 in columns that have no partner."""
+    other, moved = bases[..., ::-1, ::-1], np.zeros_like(bases)
+    here, there = slice(max(shift, 0), WIDTH + min(shift, 0)), slice(max(-shift, 0), WIDTH - max(shift, 0))
+    moved[..., here] = other[..., there]
+    return moved
+
+
+def _log_odds(counts: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Log2 odds (4, WIDTH) of the bases of sites, shrunk where they hardly differ from the background.
 
     A column is multiplied by max(0, 1 - NOISE / G), as by a positive-part James-Stein estimator. G is its G statistic,
     which has a mean of 3 if the column has the background's bases. Columns at 0 add nothing to a score.
     """
     odds = _odds(counts, background)
-    g = 2 * np.log(2) * n * _information(odds, background)
+    g = 2 * np.log(2) * counts.sum(axis=0) * _information(odds, background)
     return (odds * np.maximum(0, 1 - NOISE / np.maximum(g, NOISE))).astype(np.float32)
 
 
@@ -174,14 +220,16 @@ def _odds(counts: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 
 def _without_itself(
-    bases: np.ndarray, counts: np.ndarray, matrix: np.ndarray, background: np.ndarray
+    sites: _Sites, rows: np.ndarray, matrix: np.ndarray, background: np.ndarray
 ) -> np.ndarray:
-    """Score of each site with the matrix made from the other sites: float32 (sites,)."""
+    """Score of some sites with the matrix made from the other sites: float32 (rows,)."""
+    added, bases = sites.added(), sites.bases[rows]
+    counts = added.sum(axis=0)
     whole = _odds(counts, background)
     kept = np.divide(matrix, whole, out=np.zeros_like(whole), where=whole != 0).max(
         axis=0
     )  # the factor of the shrinkage
-    return (bases * _odds(counts - bases, background) * kept).sum(axis=(1, 2))
+    return (bases * _odds(counts - added[rows], background) * kept).sum(axis=(1, 2))
 
 
 def _information(matrix: np.ndarray, background: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from scbind.formats.strays import Rule, Strays
 COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "signal", "p", "q", "summit"]
 WHOLE = ("start", "end", "summit")
 REAL = ("score", "signal", "p", "q")
+WITH_SUMMIT = (10, 20)  # number of columns of narrowPeak, and of what IDR writes for two replicates
 HEADER = re.compile("start|begin", re.IGNORECASE)  # second name in a line of column names
 # Tables that count from 1, by a column that only they have.
 MACS = ("the .xls table of MACS", "give the narrowPeak, broadPeak or BED file that MACS wrote beside it")
@@ -31,7 +32,7 @@ LARGEST = 2**53  # up to which float64 holds every whole number
 
 
 def read_peaks(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read peaks of users: the first three columns of any BED-like file, plain or compressed.
+    """Read peaks of users: the first three columns of any BED-like file, plain or compressed, and summits.
 
     Other columns of BED3 to BED12, narrowPeak, broadPeak and the output of IDR are ignored. Lines that begin with
     ``#``, ``track`` or ``browser`` are skipped, and so is one line of column names at the top.
@@ -39,9 +40,10 @@ def read_peaks(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        In file order: ``chrom`` (str), ``start``, ``end`` (int64, bp, 0-based half-open). Peaks on chromosomes outside
-        ``sizes`` are left out, and so are a few peaks with impossible coordinates, each with a line in the log
-        (:mod:`scbind.formats.names`, :mod:`scbind.formats.strays`).
+        In file order: ``chrom`` (str), ``start``, ``end`` (int64, bp, 0-based half-open), ``summit`` (int64, bp from
+        ``start``). The summit is that of narrowPeak, which the output of IDR has as well; it is the middle of a peak
+        without one. Peaks on chromosomes outside ``sizes`` are left out, and so are a few peaks with impossible
+        coordinates, each with a line in the log (:mod:`scbind.formats.names`, :mod:`scbind.formats.strays`).
 
     Raises
     ------
@@ -52,7 +54,8 @@ def read_peaks(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     lines, rows = _rows(path)
     if not rows:
         raise InputError(path, "there are no peaks in it", "check how the file was made")
-    return _inside(path, _coordinates(path, lines, rows), lines, sizes, "peaks")
+    table = _coordinates(path, lines, rows)
+    return _inside(path, table.assign(summit=_summits(rows, table)), lines, sizes, "peaks")
 
 
 def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
@@ -162,6 +165,15 @@ def _coordinates(path, lines: np.ndarray, rows: list[list[str]]) -> pd.DataFrame
     for column in ("start", "end"):
         table[column] = _numbers(path, table[column], column, lines, whole=True)
     return table
+
+
+def _summits(rows: list[list[str]], table: pd.DataFrame) -> np.ndarray:
+    """Summit of each peak in bp from its start, int64; the middle of a peak that does not say it, or not inside."""
+    width = (table["end"] - table["start"]).to_numpy()
+    given = [row[9] if len(row) in WITH_SUMMIT else "" for row in rows]
+    summit = pd.to_numeric(pd.Series(given, dtype=object), errors="coerce").to_numpy(np.float64)
+    inside = (summit >= 0) & (summit < width)  # also false for NaN
+    return np.where(inside, np.where(inside, summit, 0), width // 2).astype(np.int64)
 
 
 def _numbers(path, column: pd.Series, name: str, lines: np.ndarray, whole: bool) -> pd.Series:
