@@ -81,6 +81,8 @@ def test_unsequenced_chromosomes_come_last(build):
         ({"fasta": gzip.compress(FASTA.encode())[:-12]}, "truncated or damaged"),
         ({"fasta": ">a\nACGT\n>a\nAC\n"}, "a sequence is empty or its name occurs twice"),
         ({"fasta": ">a\nACGT\nAC\nACGT\n"}, "cannot be indexed"),
+        ({"fasta": ">a\n>b\n\n"}, "no sequence follows its headers; give a FASTA file with a line feed"),
+        ({"fasta": ">a\rACGT\r"}, "no sequence follows its headers"),
         ({"fasta": ">a\nACGT\n>b\n>c\nAC\n"}, "a sequence is empty or"),
         ({"fasta": b">caf\xe9\nACGT\n"}, "the name of a sequence is not UTF-8; rename it"),
         ({"fasta": ">a\nACGT\n>p\nACQT\n"}, "p:2: not a nucleotide letter"),

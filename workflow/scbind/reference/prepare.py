@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,6 +23,7 @@ CODES = np.full(256, 255, dtype=np.uint8)
 CODES[np.frombuffer(b"RYSWKMBDHVNUryswkmbdhvnu", dtype=np.uint8)] = UNKNOWN
 for code, letters in enumerate((b"Aa", b"Cc", b"Gg", b"Tt")):
     CODES[np.frombuffer(letters, dtype=np.uint8)] = code
+SEQUENCE = re.compile(rb"\n[^>\s]")  # begin of a line of sequence
 BLOCK = 16 << 20  # bytes
 # BGZF of level 1. The default level takes ten times as long for a FASTA, and saves an eighth of its size.
 FASTEST = "w1"
@@ -101,11 +103,15 @@ def _compress(fasta, target: Path) -> int:
         block = source.read(BLOCK).lstrip()
         if not block.startswith(b">"):
             raise InputError(fasta, "does not begin with '>'", "give a FASTA file", "line 1")
-        before, n_headers = b"\n", 0
+        before, n_headers, has_sequence = b"\n", 0, False
         while block:
             out.write(block)
             n_headers += (before + block).count(b"\n>")
+            has_sequence = has_sequence or SEQUENCE.search(before + block) is not None
             before, block = block[-1:], source.read(BLOCK)
+        if not has_sequence:
+            remedy = "give a FASTA file with a line feed after each line"
+            raise InputError(fasta, "no sequence follows its headers", remedy)
     return n_headers
 
 
