@@ -14,9 +14,7 @@ WIDTH = 25  # of a matrix while it is refined, as wide as those of the network
 ROUNDS = 6
 PRUNED, KEPT = 2, 5  # after so many rounds, only the best matrices are refined further
 CENTRED = (1, 3)  # rounds (from 0) after which a matrix is shifted so that its information is in the middle
-SYMMETRIC = (
-    0.5  # similarity of a matrix to its other strand from which it is also refined as that of a palindrome
-)
+SYMMETRIC = 0.5  # similarity to its other strand from which a matrix is also refined as that of a palindrome
 SHIFTS = range(-(WIDTH // 2), WIDTH // 2 + 1)  # columns by which the other strand may be moved
 START = 0.7  # probability of the base of a seed
 FEWEST = 8  # sites that make a matrix

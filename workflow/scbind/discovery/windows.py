@@ -22,8 +22,8 @@ BLOCK = 1 << 18  # windows whose labels are read at once
 class Sequences(NamedTuple):
     """Sequences around the summits of a TF's peaks and similar unbound ones: base codes, uint8 (sequences, 2 AROUND).
 
-    ``bound_fold`` and ``unbound_fold``, int64 (windows,) from 0 to ``FOLDS`` - 1, divide the windows for cross-fitting.
-    Stretches of the genome stay whole, because neighbouring windows share a peak.
+    ``bound_fold`` and ``unbound_fold``, int64 (sequences,) from 0 to ``FOLDS`` - 1, divide them for cross-fitting.
+    Stretches of the genome stay whole, because neighbouring summits may be of one peak.
     """
 
     bound: np.ndarray
@@ -66,7 +66,7 @@ class Labelled(NamedTuple):
 def gather_windows(data: TrainingSet, seed: int) -> list[Labelled]:
     """Read the labels of all training and validation windows once. Test windows are not read.
 
-    Memory: eight bytes per bound window and TF, and the labels of ``CANDIDATES`` windows per line and split.
+    Memory: sixteen bytes per bound window and TF, and the labels of ``CANDIDATES`` windows per line and split.
     """
     found = []
     for split in (TRAIN, VALID):
