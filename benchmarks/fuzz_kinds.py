@@ -269,8 +269,8 @@ def _peaks(reader, inputs: Path, _: Path) -> None:
     )
     for column in table.columns.intersection(["score", "signal", "p", "q"]):
         need(bool(np.isfinite(table[column]).all()), f"{column} is no number")
-    if "summit" in table:
-        need(bool((table["summit"] < table["end"] - table["start"]).all()), "a summit outside")
+    need(bool((table["summit"] < table["end"] - table["start"]).all()), "a summit outside")
+    if "name" in table:
         _named(inputs / "x", table["name"], "peak")
 
 

@@ -165,6 +165,24 @@ def test_cross_fitting_praises_a_motif_and_no_chance():
     assert np.mean(chance) < 1.6 * 45 / 445 < 0.5 < np.mean(found)
 
 
+def test_a_motif_that_may_be_chance_gives_way_to_that_of_another_tf():
+    """... which may share its sites with this one."""
+    few, many, unbound = random_windows(12, 5), random_windows(60, 6), random_windows(500, 7)
+    parts = {
+        "few": of_folds(plant(few, MOTIF, 0.7, 1), unbound),
+        "many": of_folds(plant(many, MOTIF, 0.9, 2), unbound),
+        "none": of_folds(few, unbound),
+    }
+    own = {tf: _own_motifs(tf, each) for tf, each in parts.items()}
+    assert own["few"] and own["none"], "words that are frequent by chance"
+    rng = np.random.default_rng(0)
+    started = {tf: find._start(tf, parts[tf], own, rng).name for tf in parts}
+    assert started["many"] == "found:many.1" and not started["none"].startswith("found:none")
+    assert find._is_no_chance(own["few"][0], rng) and started["few"] == "found:few.1"
+    assert find._start("none", parts["none"], {"none": own["none"]}, rng).name == "found:none.1"
+    assert find._tf_of("found:NKX2.1.3") == "NKX2.1"
+
+
 def test_a_tf_of_few_windows_has_no_motif():
     bound, unbound = plant(random_windows(7, 1), MOTIF, 1), random_windows(100, 2)
     assert _own_motifs("A", of_folds(bound, unbound)) == []

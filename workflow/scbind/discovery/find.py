@@ -79,10 +79,10 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     most ``KEPT`` different ones are kept, those with the highest AUPRC of their best match in training and validation
     windows. The AUPRC of the first is then cross-fitted: each fold of the training windows is scored with the best
     motif of the other folds, and the validation windows with that of all. Otherwise, the motif of a TF with few windows
-    would be overestimated. A TF for which no motif is found takes the best one of the other TFs, because it may share
-    its sites with one that has more bound windows. A found motif of at least ``ENOUGH`` sites replaces the known one if
-    it is better in ``SURE`` of ``RESAMPLED`` bootstrap samples of the windows, because its flanks and weights come from
-    these data.
+    would be overestimated. A TF for which no motif is found, or none whose AUPRC is above the prevalence in ``SURE`` of
+    ``RESAMPLED`` bootstrap samples of the windows, takes the best one of the other TFs, because it may share its sites
+    with one that has more bound windows. A found motif of at least ``ENOUGH`` sites replaces the known one if it is
+    better in as many samples, because its flanks and weights come from these data.
 
     The table has a row per TF and motif that was kept, best first: ``tf``; ``motif`` (``found:TF.NUMBER``, with the TF
     in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
@@ -108,7 +108,7 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     found, known_or_found, rows = {}, {}, []
     for number, tf in enumerate(data.tfs):
         rng = np.random.default_rng([seed, number])
-        start = next(iter(own[tf] or _others(tf, parts[tf], own)), None)
+        start = _start(tf, parts[tf], own, rng)
         before = _known(identities.get(tf), known.get(tf), parts[tf])
         replaced = start in own[tf] and start.n_sites >= ENOUGH and before and _is_better(start, before, rng)
         chosen = start if replaced or not before else before
@@ -130,7 +130,7 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     say(
         f"motifs found for {len(with_own)} of {len(data.tfs)} TFs, better than the known one for {len(better)}"
     )
-    if borrowing := [f"{tf} ({found[tf][0]})" for tf in found if not own[tf]]:
+    if borrowing := [f"{tf} ({name})" for tf, (name, _) in found.items() if _tf_of(name) != tf]:
         say(f"TFs with the motif of another TF: {', '.join(borrowing)}")
     if lacking := [tf for tf in data.tfs if tf not in found]:
         say(f"no motif found for {', '.join(lacking)}: no bound windows, or no word that distinguishes them")
@@ -148,6 +148,12 @@ COLUMNS = (
     "starts_found",
     "starts_known",
 )
+
+
+def _start(tf: str, parts: Parts, own: dict[str, list[_Motif]], rng: np.random.Generator) -> _Motif | None:
+    """The motif from which a network without known motifs starts: of the TF itself, or of another one."""
+    mine = next(iter(own[tf]), None)
+    return mine if mine and _is_no_chance(mine, rng) else next(iter(_others(tf, parts, own)), mine)
 
 
 def _own_motifs(tf: str, parts: Parts) -> list[_Motif]:
@@ -222,6 +228,11 @@ def _others(tf: str, parts: Parts, own: dict[str, list[_Motif]]) -> list[_Motif]
     return sorted(tried, key=_rank)
 
 
+def _tf_of(name: str) -> str:
+    """The TF in whose windows a motif was found."""
+    return name.removeprefix(FOUND).rpartition(".")[0]
+
+
 def _known(identity: str | None, matrix: np.ndarray | None, parts: Parts) -> _Motif | None:
     """The known motif of a TF, with its scores; ``None`` if there is none."""
     if matrix is None:
@@ -246,13 +257,25 @@ def _alike(motif: _Motif, other: _Motif) -> bool:
 
 def _is_better(motif: _Motif, other: _Motif, rng: np.random.Generator) -> bool:
     """Whether a motif has the higher AUPRC in nearly all bootstrap samples of the windows."""
-    n_bound, n_unbound = len(other.bound), len(other.unbound)
-    if not n_bound or not n_unbound:
+    if not len(other.bound) or not len(other.unbound):
         return False
-    drawn = [rng.multinomial(n, np.full(n, 1 / n), RESAMPLED) for n in (n_bound, n_unbound)]
-    times = np.concatenate(drawn, axis=1)
+    times = _resampled(other, rng)
     a, b = (resampled_auprc(*_truth_and_score(each.bound, each.unbound), times) for each in (motif, other))
     return (a > b).mean() >= SURE
+
+
+def _is_no_chance(motif: _Motif, rng: np.random.Generator) -> bool:
+    """Whether the AUPRC is above the prevalence in nearly all bootstrap samples of the windows."""
+    if not len(motif.bound) or not len(motif.unbound):
+        return False
+    found = resampled_auprc(*_truth_and_score(motif.bound, motif.unbound), _resampled(motif, rng))
+    return (found > len(motif.bound) / (len(motif.bound) + len(motif.unbound))).mean() >= SURE
+
+
+def _resampled(motif: _Motif, rng: np.random.Generator) -> np.ndarray:
+    """How often each window is in each bootstrap sample, the bound ones first: int64 (samples, windows)."""
+    sizes = len(motif.bound), len(motif.unbound)
+    return np.concatenate([rng.multinomial(n, np.full(n, 1 / n), RESAMPLED) for n in sizes], axis=1)
 
 
 def auprc(bound: np.ndarray, unbound: np.ndarray) -> float:
