@@ -180,7 +180,6 @@ def test_a_motif_that_may_be_chance_gives_way_to_that_of_another_tf():
     assert started["many"] == "found:many.1" and not started["none"].startswith("found:none")
     assert find._is_no_chance(own["few"][0], rng) and started["few"] == "found:few.1"
     assert find._start("none", parts["none"], {"none": own["none"]}, rng).name == "found:none.1"
-    assert find._tf_of("found:NKX2.1.3") == "NKX2.1"
 
 
 def test_a_tf_of_few_windows_has_no_motif():

@@ -15,7 +15,7 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.discovery.refine import Refined, refine
 from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts, gather_windows
 from scbind.discovery.words import enriched_words
-from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
+from scbind.formats.motifs import FOUND, found_in, motif_names, read_motifs, scan_all, write_motifs
 from scbind.models.metrics import resampled_auprc
 
 SEEDS = 10  # words that are refined, per TF
@@ -28,7 +28,6 @@ ENOUGH = (
 RESAMPLED = 200  # bootstrap samples of the windows
 SURE = 0.95  # fraction of these in which a motif must be better
 LOWEST = -1.0  # score of a window without a match, in cross-fitting
-FOUND = "found:"  # the names of found motifs start with this
 CONSENSUS, WEAK = 1.0, 0.5  # log2 odds from which a base is written in upper and in lower case
 
 
@@ -130,7 +129,7 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     say(
         f"motifs found for {len(with_own)} of {len(data.tfs)} TFs, better than the known one for {len(better)}"
     )
-    if borrowing := [f"{tf} ({name})" for tf, (name, _) in found.items() if _tf_of(name) != tf]:
+    if borrowing := [f"{tf} ({name})" for tf, (name, _) in found.items() if found_in(name) != tf]:
         say(f"TFs with the motif of another TF: {', '.join(borrowing)}")
     if lacking := [tf for tf in data.tfs if tf not in found]:
         say(f"no motif found for {', '.join(lacking)}: no bound windows, or no word that distinguishes them")
@@ -226,11 +225,6 @@ def _others(tf: str, parts: Parts, own: dict[str, list[_Motif]]) -> list[_Motif]
     scores = scan_all(bound, matrices).T, scan_all(unbound, matrices).T
     tried = [motif._replace(bound=a, unbound=b) for motif, a, b in zip(motifs, *scores, strict=True)]
     return sorted(tried, key=_rank)
-
-
-def _tf_of(name: str) -> str:
-    """The TF in whose windows a motif was found."""
-    return name.removeprefix(FOUND).rpartition(".")[0]
 
 
 def _known(identity: str | None, matrix: np.ndarray | None, parts: Parts) -> _Motif | None:

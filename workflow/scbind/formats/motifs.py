@@ -11,6 +11,7 @@ from scbind.core.files import atomic, read_npz, require
 from scbind.formats.genome import UNKNOWN
 
 WORD, LETTERS = 5, UNKNOWN + 1  # bases that are scored at once; A, C, G, T and N
+FOUND = "found:"  # the names of motifs that were found in the data start with this
 PSEUDOCOUNT = 0.8  # per matrix column, spread over the background (Nishida et al. 2009, NAR 37:939)
 
 
@@ -146,3 +147,14 @@ def _word_scores(matrix: np.ndarray) -> np.ndarray:
         for column in range(parts * WORD):
             part[column // WORD] += full[letters[column % WORD], column]
     return found
+
+
+def found_in(name: str) -> str:
+    """The TF in whose windows a motif was found.
+
+    Examples
+    --------
+    >>> found_in("found:NKX2-1.3")
+    'NKX2-1'
+    """
+    return name.removeprefix(FOUND).rpartition(".")[0]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pandas as pd
 
 from scbind.discovery.nearest import SIMILAR
+from scbind.formats.motifs import found_in
 from scbind.report.read import Inputs
 from scbind.report.tables import Section, html_table, join_names
 
 TITLE = "Motifs found in the data"
 STARTS = ["starts_found", "starts_known"]  # 0 or 1, for the training of networks: only in the file
 OF_SEARCH = (
-    "AUPRC and prevalence are those of the motif alone, in bound windows and a sample of unbound ones of similar "
-    "accessibility and GC content. There, bound windows are more frequent, so do not compare this AUPRC with that of a "
-    "model."
+    "AUPRC and prevalence are those of the motif alone, around summits in bound windows and at places of similar "
+    "accessibility and GC content in unbound ones. There, bound places are more frequent, so do not compare this AUPRC "
+    "with that of a model."
 )
 NEAREST = (
     "The nearest known motif is the most similar one of the motif release (Tomtom). Its p-value is multiplied by the "
@@ -52,8 +53,7 @@ def _rows(inputs: Inputs, name: str) -> pd.DataFrame | None:
 def _summary(found: pd.DataFrame) -> str:
     """How many TFs have a found motif, for how many it is their known one, and which have that of another TF."""
     first = found[found["starts_found"] == 1]
-    # the TF in whose windows it was found
-    finder = first["motif"].map(lambda name: name.removeprefix("found:").rpartition(".")[0])
+    finder = first["motif"].map(found_in)
     borrowed, first = first.assign(finder=finder)[finder != first["tf"]], first[finder == first["tf"]]
     own = first["own_p_adjusted"] <= SIMILAR
     other = first[~own & (first["nearest_known"] != "")]
@@ -66,5 +66,8 @@ def _summary(found: pd.DataFrame) -> str:
         said += f" It is only similar to the known motif of another TF for {named}."
     if len(borrowed):
         named = join_names(f"{row.tf} (that of {row.finder})" for row in borrowed.itertuples())
-        said += f" No motif was found for {named}: the motif that was found for another TF and fits best is listed."
+        said += (
+            f" No motif, or only one that may be chance, was found for {named}: the motif that was found for another "
+            "TF and fits best is listed."
+        )
     return f"{said} A TF may bind beside another one, and the found motif may be that of the other TF."
