@@ -250,7 +250,9 @@ def large(bench: Bench) -> None:
 def evaluation(bench: Bench) -> None:
     """Evaluation of a million test windows, made by repeating those of a run."""
     from gpu_train import reference_of
+    from scbind.dataset.sparselabels import FILES, SparseLabels
     from scbind.dataset.splits import TEST
+    from scbind.dataset.trainingset import TrainingSet
     from scbind.evaluation.evaluate import evaluate_model
 
     run, wanted = bench.runs[0], bench.size(1_000_000, 5_000)
@@ -262,7 +264,9 @@ def evaluation(bench: Bench) -> None:
     rows = np.flatnonzero(tested)
     rows = np.sort(rows[np.arange(round(wanted / lines)) % len(rows)])
     for path in source.iterdir():
-        if path.name in ("labels.npy", "splits.npy", "open.npy"):
+        if path.name in FILES.values():
+            continue
+        if path.name in ("splits.npy", "open.npy"):
             whole = np.load(path, mmap_mode="r")
             np.save(folder / path.name, whole[:, rows])
         elif path.name == "windows.npz":
@@ -270,6 +274,8 @@ def evaluation(bench: Bench) -> None:
                 np.savez(folder / path.name, **{key: npz[key][rows] for key in ("chrom", "start")})
         else:
             shutil.copy(path, folder)
+    labels = TrainingSet.open(source, reference_of(run)).labels
+    SparseLabels.of(np.stack([labels[line, rows] for line in range(len(splits))])).save(folder)
     begin = time.perf_counter()
     files = run / "model.safetensors", run / "calibration.json", folder, reference_of(run)
     out = bench.scratch / "metrics.tsv", bench.scratch / "curves.npz"

@@ -70,7 +70,7 @@ def test_manifest_and_splits(data, tiny_dataset):
     assert manifest["bound_train"]["TF1"] == int(
         (np.asarray(data.labels[0, :, 0])[np.asarray(data.splits[0]) == TRAIN] == BOUND).sum()
     )
-    assert set(manifest["sha256"]) >= {"labels.npy", "windows.npz"}
+    assert set(manifest["sha256"]) >= {"bound.npy", "ambiguous.npy", "windows.npz"}
     assert (np.asarray(data.splits[1]) != TRAIN).all() and (np.asarray(data.splits[1]) == TEST).any()
 
 
@@ -156,7 +156,7 @@ def test_overlapping_windows_train_but_do_not_test(tiny, tiny_dataset, tmp_path)
     on_grid = fine.start % 200 == 0
     for name in ("chrom", "start"):
         assert np.array_equal(getattr(fine, name)[on_grid], getattr(coarse, name))
-    assert np.array_equal(fine.labels[:, on_grid], coarse.labels)
+    assert np.array_equal(np.asarray(fine.labels)[:, on_grid], coarse.labels)
     assert np.array_equal(fine.splits[:, on_grid], coarse.splits), "evaluation is on the same windows"
     assert set(np.unique(fine.splits[:, ~on_grid])) == {UNUSED, TRAIN}
     # a window 50 bp on is labelled by what lies under it, not by its neighbour
@@ -271,20 +271,20 @@ def test_two_experiments_of_one_pair_are_joined(tiny, tiny_dataset, tmp_path, ca
     other = tmp_path / "other.narrowPeak"
     other.write_text("\n".join([*lines[::2], "chr1\t7000\t7400\tp\t1\t.\t1\t1\t1\t100"]) + "\n")
     chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF1", "path": str(other), "relaxed": None}]
-    alone = np.load(tiny_dataset / "labels.npy")[0, :, 0]
+    before = TrainingSet.open(tiny_dataset, tiny["reference"])
+    alone = before.labels.of_tf(0, 0)
     found = {}
     for how in ("any", "all"):
         output = tmp_path / how
         given = tiny["lines"], chip, tiny["splits"], tiny["geometry"], output
         build_dataset(tiny["reference"], *given, experiments=how)
-        labels = np.load(output / "labels.npy")
-        found[how] = labels[0, :, 0]
-        np.testing.assert_array_equal(labels[1], np.load(tiny_dataset / "labels.npy")[1])
+        data = TrainingSet.open(output, tiny["reference"])
+        found[how] = data.labels.of_tf(0, 0)
+        np.testing.assert_array_equal(data.labels[1], before.labels[1])
     either = (found["any"] == BOUND).sum()
     assert either > (alone == BOUND).sum() > (found["all"] == BOUND).sum() > 0
     assert (found["any"] != AMBIGUOUS).all()
     assert ((found["all"] == BOUND) | (found["all"] == AMBIGUOUS)).sum() == either
     assert "TF1 of A: 2 experiments with" in capfd.readouterr().err
     places = TrainingSet.open(tmp_path / "any", tiny["reference"]).summits(0, 0)
-    before = TrainingSet.open(tiny_dataset, tiny["reference"]).summits(0, 0)
-    assert set(places) == {*before, 7100} and (np.diff(places) > 0).all()
+    assert set(places) == {*before.summits(0, 0), 7100} and (np.diff(places) > 0).all()

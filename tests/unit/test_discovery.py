@@ -228,7 +228,7 @@ def test_bound_windows_are_those_of_the_labels(data, monkeypatch):
     monkeypatch.setattr(windows, "BLOCK", 37)
     labelled = windows.gather_windows(data, 0)
     train = windows.draw_parts(data, labelled, tf, 1000, 0).train
-    inside = (np.asarray(data.splits) == TRAIN) & (np.asarray(data.labels[:, :, tf]) == BOUND)
+    inside = (np.asarray(data.splits) == TRAIN) & (np.asarray(data.labels)[:, :, tf] == BOUND)
     summits = set()
     for line, window in zip(*np.nonzero(inside), strict=True):
         places = data.summits(line, tf)

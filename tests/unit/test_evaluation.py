@@ -9,6 +9,7 @@ import pytest
 import torch
 from scbind.core.errors import InputError
 from scbind.dataset.codes import AMBIGUOUS, BOUND
+from scbind.dataset.sparselabels import SparseLabels
 from scbind.dataset.splits import PROTOCOL, TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation import trees
@@ -274,7 +275,7 @@ def test_trees_of_a_tf_with_many_bound_windows_have_unbound_ones_and_the_true_od
     labels = np.array(data.labels)
     window = np.flatnonzero(np.asarray(data.splits[0]) == TRAIN)
     labels[0, window, 0] = np.arange(len(window)) % 10 == 0
-    many = replace(data, labels=labels)
+    many = replace(data, labels=SparseLabels.of(labels))
     features = trees.Features(many, read_motifs(tiny_motifs), tmp_path)
     bound = int((labels[0, window, 0] == 1).sum())
     fitted, permuted = trees.fit_trees(many, features, bound, 0)  # fewer windows than twice the bound ones

@@ -13,7 +13,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
-from scbind.dataset.codes import BOUND, FEW_BOUND, NOT_ASSAYED
+from scbind.dataset.codes import BOUND, FEW_BOUND
 from scbind.dataset.labels import assay_table, grid_windows, join_labels, label_windows
 from scbind.dataset.seen import (
     is_same_assembly,
@@ -22,6 +22,7 @@ from scbind.dataset.seen import (
     similar_lines,
     with_extended,
 )
+from scbind.dataset.sparselabels import FILES, SparseLabels
 from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID, assign_splits
 from scbind.dataset.trainingset import FORMAT
 from scbind.formats.evidence import assayed_tfs
@@ -110,7 +111,7 @@ def build_dataset(
         folder.mkdir()
         np.savez(folder / "windows.npz", chrom=grid.chrom, start=grid.start)
         usable, depths = _write_signal(folder, lines, grid)
-        labels = _write_labels(folder, chip, sorted(lines), tfs, grid, experiments)
+        labels = _write_labels(folder, chip, sorted(lines), tfs, assayed, grid, experiments)
         usable &= assayed.any(axis=1)[:, None]
         models = given or {}, extended or {}
         split = _write_splits(folder, splits, sorted(lines), grid, usable, training, *models)
@@ -192,29 +193,39 @@ def _write_signal(folder: Path, lines: dict[str, LineFiles], grid: Grid) -> tupl
 
 
 def _write_labels(
-    folder: Path, chip: list[dict], lines: list[str], tfs: list[str], grid: Grid, experiments: str
-) -> np.memmap:
-    """Write and return the labels, int8 (lines, windows, TFs). Also write the summits of all peaks."""
+    folder: Path,
+    chip: list[dict],
+    lines: list[str],
+    tfs: list[str],
+    assayed: np.ndarray,
+    grid: Grid,
+    experiments: str,
+) -> SparseLabels:
+    """Write and return the labels. Also write the summits of all peaks."""
     pairs: dict[tuple[str, str], list[dict]] = {}
     for assay in chip:
         pairs.setdefault((assay["cell_line"], assay["tf"]), []).append(assay)
-    labels = np.lib.format.open_memmap(
-        folder / "labels.npy", mode="w+", dtype=np.int8, shape=(len(lines), len(grid.chrom), len(tfs))
-    )
-    labels[:] = NOT_ASSAYED
-    summits = [[np.empty(0, dtype=np.int64) for _ in tfs] for _ in lines]
+    shape = len(lines), len(grid.chrom), len(tfs)
+    none = np.empty(0, dtype=np.int64)
+    places: dict[int, list[np.ndarray]] = {code: [none] for code in FILES}
+    summits = [[none for _ in tfs] for _ in lines]
     for (line, tf), assays in pairs.items():
         row, column = lines.index(line), tfs.index(tf)
-        each, places = zip(*(_label_experiment(assay, grid) for assay in assays), strict=True)
-        labels[row, :, column] = joined = join_labels(each, experiments)
-        summits[row][column] = np.unique(np.concatenate(places))
+        each, tops = zip(*(_label_experiment(assay, grid) for assay in assays), strict=True)
+        joined = join_labels(each, experiments)
+        for code, found in places.items():
+            found.append(np.ravel_multi_index((row, np.flatnonzero(joined == code), column), shape))
+        summits[row][column] = np.unique(np.concatenate(tops))
         if len(each) > 1:
             bound = [int((one == BOUND).sum()) for one in (*each, joined)]
             shown = ", ".join(f"{count:,}" for count in bound[:-1])
             say(f"{tf} of {line}: {len(each)} experiments with {shown} bound windows; {bound[-1]:,} joined")
-    labels.flush()
+    labels = SparseLabels(
+        {code: np.sort(np.concatenate(found)) for code, found in places.items()}, assayed, len(grid.chrom)
+    )
+    labels.save(folder)
     flat = [each for row in summits for each in row]
-    np.save(folder / "summits.npy", np.concatenate([np.empty(0, dtype=np.int64), *flat]))
+    np.save(folder / "summits.npy", np.concatenate([none, *flat]))
     np.save(folder / "first_summit.npy", np.cumsum([0, *map(len, flat)], dtype=np.int64))
     return labels
 
@@ -298,7 +309,7 @@ def _take_out_seen(
 
 
 def _count_bound(
-    tfs: list[str], labels: np.ndarray, split: np.ndarray, extended: Mapping[str, Mapping]
+    tfs: list[str], labels: SparseLabels, split: np.ndarray, extended: Mapping[str, Mapping]
 ) -> dict[str, int]:
     """Bound training windows of each TF. Warnings say which TFs have none, or few in validation.
 
@@ -328,14 +339,14 @@ def _count_bound(
 
 
 def _bound_in(
-    parts: Sequence[int], labels: np.ndarray, split: np.ndarray, block: int = 1_000_000
+    parts: Sequence[int], labels: SparseLabels, split: np.ndarray, block: int = 1_000_000
 ) -> np.ndarray:
     """Bound windows of each TF in some splits, over all lines: int64 (parts, TFs).
 
     The labels are read once, with ``block`` windows in memory at a time.
     """
     total = np.zeros((len(parts), labels.shape[2]), dtype=np.int64)
-    for row in range(len(labels)):
+    for row in range(labels.shape[0]):
         for begin in range(0, labels.shape[1], block):
             rows = slice(begin, begin + block)
             bound, here = labels[row, rows] == BOUND, split[row, rows]

@@ -46,7 +46,7 @@ def _chances(data: TrainingSet, lines: Sequence[int], windows: list[np.ndarray],
     """Chance of each pair to be drawn, float64 (pairs,); they add up to ``limit``."""
     pairs, tfs, likely, begin = [], [], [], 0
     for line, window in zip(lines, windows, strict=True):
-        pair, tf = np.nonzero(np.asarray(data.labels[line, window]) == BOUND)
+        pair, tf = np.nonzero(data.labels[line, window] == BOUND)
         pairs.append(pair + begin)
         tfs.append(tf.astype(np.int32))
         likely.append(np.asarray(data.is_open[line, window]))

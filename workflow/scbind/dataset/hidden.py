@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from scbind.core.errors import InputError
+from scbind.dataset.sparselabels import SparseLabels
 from scbind.dataset.splits import UNUSED
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifgroups import motif_groups
@@ -73,15 +74,11 @@ def hide_tfs(data: TrainingSet, tfs: Sequence[str]) -> TrainingSet:
 
 
 class _Columns:
-    """Some TFs of labels, int8 (..., TFs), which stay on disk until windows are asked for."""
+    """Some TFs of the labels, read like all of them."""
 
-    def __init__(self, labels: np.ndarray, columns: list[int]):
+    def __init__(self, labels: SparseLabels, columns: list[int]):
         self.labels, self.columns = labels, columns
 
     def __getitem__(self, rows) -> np.ndarray:
-        """Labels of some lines and windows, indexed as in the whole array."""
-        return np.asarray(self.labels[rows])[..., self.columns]
-
-    def __iter__(self) -> Iterator[_Columns]:
-        """The labels of each line."""
-        return (_Columns(line, self.columns) for line in self.labels)
+        """Labels of some windows: int8 (windows, TFs)."""
+        return self.labels[rows][..., self.columns]

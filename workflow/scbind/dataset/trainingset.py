@@ -12,6 +12,7 @@ import numpy as np
 from scbind.core.errors import InputError
 from scbind.core.files import map_npy, read_json, read_npz
 from scbind.core.runlog import say
+from scbind.dataset.sparselabels import SparseLabels
 from scbind.dataset.splits import TRAIN
 from scbind.formats.bundlefile import check_widths
 from scbind.formats.genome import Genome
@@ -19,7 +20,7 @@ from scbind.formats.signal import track_counts
 from scbind.formats.symbols import match_symbols
 from scbind.formats.thinning import thinned_counts
 
-FORMAT = 4  # raise when the files of a dataset change meaning
+FORMAT = 5  # raise when the files of a dataset change meaning
 # Facts of a model and of a dataset that have to be the same; in this order, because later ones name earlier ones.
 AGAIN = "build the dataset again"
 COMPARED = (
@@ -36,7 +37,7 @@ class TrainingSet:
     chrom, start
         Chromosome index and 0-based start of each window, shape (windows,).
     labels
-        int8 (lines, windows, TFs); see :mod:`scbind.dataset.codes`.
+        int8 (lines, windows, TFs), read as from an array.
     splits
         uint8 (lines, windows); see :mod:`scbind.dataset.splits`.
     is_open
@@ -58,7 +59,7 @@ class TrainingSet:
     manifest: dict
     chrom: np.ndarray
     start: np.ndarray
-    labels: np.ndarray
+    labels: SparseLabels
     splits: np.ndarray
     is_open: np.ndarray
     insertions: list[np.ndarray]
@@ -73,7 +74,7 @@ class TrainingSet:
         """Open a dataset beside its genome; refuses one made from another genome or another order of chromosomes."""
         folder = Path(folder)
         manifest = read_json(
-            folder / "manifest.json", AGAIN, ["format", "chromosomes", "cell_lines", "depth"]
+            folder / "manifest.json", AGAIN, ["format", "chromosomes", "cell_lines", "assayed", "depth"]
         )
         genome = Genome.open(reference)
         if manifest["format"] != FORMAT:
@@ -90,7 +91,10 @@ class TrainingSet:
             manifest,
             windows["chrom"],
             windows["start"],
-            *(map_npy(folder / f"{name}.npy", AGAIN) for name in ("labels", "splits", "open")),
+            SparseLabels.open(
+                folder, AGAIN, np.array(manifest["assayed"], dtype=bool), len(windows["start"])
+            ),
+            *(map_npy(folder / f"{name}.npy", AGAIN) for name in ("splits", "open")),
             *(
                 [map_npy(folder / f"{kind}.{line}.npy", AGAIN) for line in lines]
                 for kind in ("insertions", "fragments")

@@ -75,14 +75,14 @@ def gather_windows(data: TrainingSet, seed: int) -> list[Labelled]:
             bound: list[list[np.ndarray]] = [[] for _ in data.tfs]
             for begin in range(0, len(window), BLOCK):
                 block = window[begin : begin + BLOCK]
-                row, tf = np.nonzero(np.asarray(data.labels[line, block]) == BOUND)
+                row, tf = np.nonzero(data.labels[line, block] == BOUND)
                 for number in np.unique(tf):
                     bound[number].append(block[row[tf == number]])
             sample = _sample(window, CANDIDATES, np.random.default_rng([seed, split, line]))
             none = np.empty(0, dtype=np.int64)
             joined = [np.concatenate(parts) if parts else none for parts in bound]
             summits = [_summits(data, each, data.summits(line, tf)) for tf, each in enumerate(joined)]
-            found.append(Labelled(split, line, summits, sample, np.asarray(data.labels[line, sample])))
+            found.append(Labelled(split, line, summits, sample, data.labels[line, sample]))
     return found
 
 

@@ -156,7 +156,7 @@ def other_lines_chip(data: TrainingSet, line: int, window: np.ndarray) -> np.nda
     total = np.zeros((len(window), len(data.tfs)), dtype=np.float32)
     count, assayed = total.copy(), np.zeros_like(total, dtype=bool)
     for row in others:
-        labels = np.asarray(data.labels[row, window])
+        labels = data.labels[row, window]
         total += labels == BOUND
         count += labels >= UNBOUND
         assayed |= labels >= AMBIGUOUS

@@ -93,7 +93,7 @@ def score_depths(
         _, window, weight = draw_windows(data, TEST, max_windows, seed, [line])
         if not len(window) or not len(assayed):
             continue
-        labels = np.asarray(data.labels[line, window])
+        labels = data.labels[line, window]
         for keep in sorted({1.0, *keeps}, reverse=True):
             track = thin(data, line, keep, seed)
             depth = float(np.average(track.window_depth(line, window), weights=weight))

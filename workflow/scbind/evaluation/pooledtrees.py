@@ -42,7 +42,7 @@ def pooled_trees(
     rng = np.random.default_rng(seed)
     for line in np.flatnonzero(assayed.any(axis=1)):
         window = np.sort(rng.permutation(np.flatnonzero(splits[line] == TRAIN))[:MAX_WINDOWS])
-        labels = np.asarray(data.labels[line, window])  # of all TFs at once, as they lie on disk
+        labels = data.labels[line, window]
         for column in np.flatnonzero(assayed[line]):
             chosen = rows_to_fit(labels[:, column], most, rng)
             tables.append(features(data, line, window[chosen], [matrices[data.tfs[column]]])[0])

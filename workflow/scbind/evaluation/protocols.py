@@ -8,7 +8,6 @@ from scbind.dataset.codes import AMBIGUOUS, BOUND
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.testscores import BLOCK
-from scbind.formats.signal import release_pages
 
 # Windows for which the authors of maxATAC published results
 ASSEMBLIES = ("hg38", "grch38")
@@ -28,9 +27,8 @@ def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
     bound, ambiguous = np.zeros((2, len(window)), dtype=bool)
     for begin in range(0, len(window), BLOCK):
         block = slice(begin, begin + BLOCK)
-        labels = np.asarray(data.labels[line, window[block]])
+        labels = data.labels[line, window[block]]
         bound[block], ambiguous[block] = (labels == BOUND).any(axis=1), (labels == AMBIGUOUS).any(axis=1)
-        release_pages(data.labels)
     place = data.genome.sizes.offsets[data.chrom[window]] + data.start[window].astype(np.int64)
     peaks = place[bound | ambiguous]
     if not len(peaks):

@@ -66,12 +66,12 @@ class LineScores:
         window, self.done = self.window[done], done.stop
         if not len(window):
             return
-        labels = np.asarray(data.labels[self.line, window])
+        labels = data.labels[self.line, window]
         self.labels[:, done] = labels[:, self.columns].T
         scores = predict(self.line, window)[:, self.columns]
         self.covered &= ~np.isnan(scores).any(axis=0)
         self.scores[:, done] = scores.T
-        for array in (data.labels, self.labels, self.scores):
+        for array in (self.labels, self.scores):
             release_pages(array)
 
     def read(self, row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # takes a second to import
 WIDTHS = (200, 400, 600, 1000)  # bp centred on the window in which insertions are counted
 MOTIF_WIDTH = 400  # bp centred on the window in which the best motif match is searched
 SCANNED = 8192  # windows scanned at a time
-READ = 1 << 20  # windows whose labels are read at a time
 
 
 class Features:
@@ -120,16 +119,6 @@ def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarra
     return best
 
 
-def tf_labels(data: TrainingSet, line: int, column: int) -> np.ndarray:
-    """Labels of a TF in a line, int8 (windows of the dataset,). The labels of all TFs lie together on disk."""
-    labels = np.empty(len(data.chrom), dtype=np.int8)
-    for begin in range(0, len(labels), READ):
-        block = slice(begin, begin + READ)
-        labels[block] = data.labels[line, block, column]
-        release_pages(data.labels)
-    return labels
-
-
 def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) -> tuple[dict, dict]:
     """Fit boosted trees (scikit-learn) for each TF to the labels, and to permuted labels.
 
@@ -149,7 +138,7 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
             if not data.manifest["assayed"][line][column]:
                 continue
             window = np.flatnonzero(splits[line] == TRAIN)
-            labels = tf_labels(data, line, column)[window]
+            labels = data.labels.of_tf(line, column)[window]
             chosen = rows_to_fit(labels, max_train, rng)
             tables.append(features.training_table(data, line, window[chosen], column))
             truths.append(labels[chosen] == BOUND)

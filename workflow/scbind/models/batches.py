@@ -86,7 +86,9 @@ class Pools:
         for begin in range(0, n, block):
             rows = slice(begin, begin + block)
             train = np.asarray(data.splits[:, rows]) == TRAIN
-            bound = np.stack([(labels[rows] == BOUND).any(axis=1) for labels in data.labels])
+            bound = np.stack(
+                [(data.labels[line, rows] == BOUND).any(axis=1) for line in range(len(data.lines))]
+            )
             # labels of validation and test windows must not influence training
             tempting = np.asarray(data.is_open[:, rows]) | (bound & train).any(axis=0)
             for part, chosen in zip(

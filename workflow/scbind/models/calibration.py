@@ -59,7 +59,7 @@ class LineWindows:
     def labels(self, predictor: Predictor) -> np.ndarray:
         """Return the labels of the modelled TFs: int8 (N, TFs)."""
         columns = [self.data.tfs.index(tf) for tf in predictor.tfs]
-        return np.asarray(self.data.labels[self.line, self.window])[:, columns]
+        return self.data.labels[self.line, self.window][:, columns]
 
 
 def calibrate(
