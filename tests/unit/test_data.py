@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scbind.dataset.codes import BOUND, NOT_ASSAYED
+from scbind.dataset.sparselabels import SparseLabels
 from scbind.dataset.splits import TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.onehot import one_hot
@@ -56,7 +57,9 @@ def test_held_out_labels_do_not_choose_negatives(data):
     hidden = np.asarray(data.splits) != TRAIN
     assert (blind[hidden] == BOUND).any()
     blind[hidden] = NOT_ASSAYED
-    for expected, got in zip(Pools.of(replace(data, labels=blind)).each, Pools.of(data).each, strict=True):
+    for expected, got in zip(
+        Pools.of(replace(data, labels=SparseLabels.of(blind))).each, Pools.of(data).each, strict=True
+    ):
         np.testing.assert_array_equal(expected, got)
 
 

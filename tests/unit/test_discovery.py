@@ -223,9 +223,8 @@ def test_windows_are_of_training_and_validation_and_alike(data, monkeypatch):
         assert (places.middle + windows.AROUND <= start + data.manifest["context"]).all()
 
 
-def test_bound_windows_are_those_of_the_labels(data, monkeypatch):
+def test_bound_windows_are_those_of_the_labels(data):
     tf = data.tfs.index("TF1")
-    monkeypatch.setattr(windows, "BLOCK", 37)
     labelled = windows.gather_windows(data, 0)
     train = windows.draw_parts(data, labelled, tf, 1000, 0).train
     inside = (np.asarray(data.splits) == TRAIN) & (np.asarray(data.labels)[:, :, tf] == BOUND)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import EACH_TF, LIKELY, draw_windows
+from scbind.dataset.sparselabels import SparseLabels
 from scbind.dataset.splits import TEST, VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.models.abstention import FEW_BOUND, reliability
@@ -26,14 +27,15 @@ class Genome:
         self.splits = np.full((2, n), VALID, np.uint8)
         self.splits[:, n // 2 :] = TEST
         self.is_open = rng.random((2, n)) < 0.06
-        self.labels = np.zeros((2, n, 3), np.int8)
-        self.labels[:, :, 0] = rng.random((2, n)) < self.is_open * 0.42
-        self.labels[0, :, 1] = rng.random(n) < 0.0007
-        self.labels[1, :, 1] = -2
-        self.labels[0, :, 2] = -2
-        self.labels[1, :, 2] = rng.random(n) < 0.0007
-        self.score = 2.0 * self.is_open[:, :, None] + 3 * (self.labels == BOUND)
-        self.score += rng.normal(size=self.labels.shape)
+        labels = np.zeros((2, n, 3), np.int8)
+        labels[:, :, 0] = rng.random((2, n)) < self.is_open * 0.42
+        labels[0, :, 1] = rng.random(n) < 0.0007
+        labels[1, :, 1] = -2
+        labels[0, :, 2] = -2
+        labels[1, :, 2] = rng.random(n) < 0.0007
+        self.codes, self.labels = labels, SparseLabels.of(labels)
+        self.score = 2.0 * self.is_open[:, :, None] + 3 * (labels == BOUND)
+        self.score += rng.normal(size=labels.shape)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def genome():
 
 
 def figures(genome, line, window, weight, column):
-    label = genome.labels[line, window, column]
+    label = genome.codes[line, window, column]
     known = label >= 0
     score = genome.score[line, window, column]
     return ranking_metrics(label[known] == BOUND, score[known], weight[known])
@@ -53,8 +55,8 @@ def test_all_windows_that_fit_are_taken_once(genome):
     assert np.array_equal(np.stack([line, window]), np.nonzero(genome.splits == VALID))
     assert (weight == 1).all() and weight.dtype == np.float64
     for column in range(3):
-        known = genome.labels[line, window, column] >= 0
-        truth = genome.labels[line, window, column][known] == BOUND
+        known = genome.codes[line, window, column] >= 0
+        truth = genome.codes[line, window, column][known] == BOUND
         plain = ranking_metrics(truth, genome.score[line, window, column][known])
         assert figures(genome, line, window, weight, column) == plain
 
@@ -65,13 +67,13 @@ def test_a_draw_keeps_the_limit_and_stands_for_all(genome):
     pair = line * 60_000 + window
     assert len(pair) == limit and (np.diff(pair) > 0).all() and (genome.splits[line, window] == VALID).all()
     assert weight.min() >= 1 and weight.sum() == pytest.approx(60_000, rel=0.1)
-    bound = (genome.labels == BOUND).any(axis=2)
+    bound = (genome.codes == BOUND).any(axis=2)
     likely = (bound | genome.is_open)[line, window]
     assert likely.sum() == limit * LIKELY
     assert weight[~likely].sum() == pytest.approx((~(bound | genome.is_open))[:, :30_000].sum())
-    n_rare = (genome.labels[:, :30_000] == BOUND).sum(axis=(0, 1))[1:]
-    assert ((genome.labels[line, window] == BOUND).sum(axis=0)[1:] == n_rare).all(), "all of the rare TFs"
-    assert (genome.labels[line, window, 0] == BOUND).sum() >= EACH_TF * limit / 3
+    n_rare = (genome.codes[:, :30_000] == BOUND).sum(axis=(0, 1))[1:]
+    assert ((genome.codes[line, window] == BOUND).sum(axis=0)[1:] == n_rare).all(), "all of the rare TFs"
+    assert (genome.codes[line, window, 0] == BOUND).sum() >= EACH_TF * limit / 3
     again, other = draw_windows(genome, VALID, limit, 0), draw_windows(genome, VALID, limit, 1)
     assert np.array_equal(again[1], window) and not np.array_equal(other[1], window)
 
@@ -96,7 +98,7 @@ def test_weighted_figures_estimate_those_of_all_windows(genome):
 def test_what_the_auprc_is_at_least_is_hardly_ever_too_high(genome):
     every = draw_windows(genome, VALID, 60_000, 0)
     for column in range(3):
-        label = genome.labels[:, :, column]
+        label = genome.codes[:, :, column]
         for score in (genome.score[:, :, column], np.random.default_rng(2).normal(size=label.shape) + label):
             found = []
             for line, window, weight in [every] + [draw_windows(genome, VALID, 1000, s) for s in range(20)]:
@@ -111,7 +113,7 @@ def test_what_the_auprc_is_at_least_is_hardly_ever_too_high(genome):
 
 def test_a_rare_tf_is_no_longer_unknown(genome):
     def level(line, window, weight):
-        labels, score = genome.labels[line, window], genome.score[None, line, window]
+        labels, score = genome.codes[line, window], genome.score[None, line, window]
         return reliability(TFS, labels, score, np.ones((1, len(line))), weight)["rare"]
 
     line, window, weight = draw_windows(genome, VALID, 1000, 0)
@@ -133,7 +135,7 @@ def test_the_sample_that_stops_training_is_weighted(tiny, tiny_dataset, genome):
     assert np.concatenate([b["weight"].numpy() for b in batches]) == pytest.approx(weight)
     assert np.concatenate([b["line"].numpy() for b in batches]).tolist() == line.tolist()
     line, window, weight = draw_windows(genome, VALID, 1000, 0)
-    labels, score = genome.labels[line, window], genome.score[line, window]
+    labels, score = genome.codes[line, window], genome.score[line, window]
     each = [figures(genome, line, window, weight, column)["auprc"] for column in range(3)]
     mean, error = mean_auprc(labels, score, weight)
     assert mean == pytest.approx(np.mean(each))

@@ -159,7 +159,7 @@ def test_the_published_protocol_by_hand(tiny, tiny_dataset):
         splits, labels = np.zeros_like(data.splits), np.zeros_like(data.labels)
         splits[0, window] = TEST
         labels[0, window[bound], 0], labels[0, window[ambiguous], 1] = BOUND, AMBIGUOUS
-        return protocol_windows(replace(data, splits=splits, labels=labels), 0, **more)
+        return protocol_windows(replace(data, splits=splits, labels=SparseLabels.of(labels)), 0, **more)
 
     chosen = protocol(bound, ambiguous)
     assert set(window[bound]) <= set(chosen) and len(chosen) == 8, "as many others as bound ones"

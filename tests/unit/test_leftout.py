@@ -9,6 +9,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import read_result, write_table
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.hidden import hidden_tfs, hide_tfs, tf_folds
+from scbind.dataset.sparselabels import SparseLabels
 from scbind.dataset.splits import TEST, VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation import pooledtrees
@@ -57,7 +58,7 @@ def test_a_hidden_tf_is_as_if_it_was_never_assayed(tiny, tiny_dataset):
     # what the training reads is the same if the labels of the hidden TF are nonsense
     nonsense = np.array(data.labels)
     nonsense[:, :, 0] = np.random.default_rng(0).integers(0, 2, nonsense.shape[:2])
-    other = hide_tfs(replace(data, labels=nonsense), ["TF1"])
+    other = hide_tfs(replace(data, labels=SparseLabels.of(nonsense)), ["TF1"])
     for one, two in zip(Pools.of(hidden).each, Pools.of(other).each, strict=True):
         assert np.array_equal(one, two)
     for one, two in zip(draw_windows(hidden, VALID, 30, 1), draw_windows(other, VALID, 30, 1), strict=True):
@@ -257,7 +258,9 @@ def test_pooled_trees_do_not_see_the_tfs_that_they_score(tiny, tiny_dataset, tin
     )  # openness and the match carry over
     nonsense = np.array(data.labels)
     nonsense[:, :, 0] = np.random.default_rng(0).integers(0, 2, nonsense.shape[:2])
-    again = pooled_trees(replace(data, labels=nonsense), matrices, ["TF1"], 0)(data, 0, window)
+    again = pooled_trees(replace(data, labels=SparseLabels.of(nonsense)), matrices, ["TF1"], 0)(
+        data, 0, window
+    )
     np.testing.assert_array_equal(scores, again)
 
 
@@ -268,7 +271,7 @@ def test_pooled_trees_need_bound_windows_of_other_tfs(tiny, tiny_dataset, capsys
     window = np.arange(20)
     for matrices in ({"TF1": matrix(1), "TF2": matrix(3)}, {"TF1": matrix(1)}):
         assert np.isnan(
-            pooled_trees(replace(data, labels=labels), matrices, ["TF1"], 0)(data, 0, window)
+            pooled_trees(replace(data, labels=SparseLabels.of(labels)), matrices, ["TF1"], 0)(data, 0, window)
         ).all()
         assert "cannot be fitted without bound and unbound windows" in capsys.readouterr().err
 
@@ -281,7 +284,9 @@ def test_windows_of_all_tfs_are_pooled_within_a_limit(tiny, tiny_dataset, monkey
     )
     monkeypatch.setattr(pooledtrees, "MAX_TRAIN", 120)
     monkeypatch.setattr(pooledtrees, "fit_monotone", lambda *given: seen.append(given))
-    pooled_trees(replace(data, labels=labels), {"TF1": matrix(1), "TF2": matrix(3)}, ["TF1"], 0)
+    pooled_trees(
+        replace(data, labels=SparseLabels.of(labels)), {"TF1": matrix(1), "TF2": matrix(3)}, ["TF1"], 0
+    )
     ((table, truth, _),) = seen
     assert table.shape[1] == 8 and len(table) <= 120 and truth.sum() <= 60
     most = matrix(3).max(axis=0).sum()

@@ -1,6 +1,9 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scbind.core.errors import InputError
+from scbind.dataset import sparselabels
 from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.dataset.sparselabels import FILES, SparseLabels
 
@@ -47,6 +50,27 @@ def test_they_read_like_an_array(sparse, whole, key):
 def test_a_change_of_what_was_read_changes_nothing_else(sparse, whole):
     sparse[0, :][:] = 9
     np.testing.assert_array_equal(np.asarray(sparse), whole)
+
+
+@pytest.mark.parametrize(
+    "window", [slice(None), slice(30, 30), np.array([49, 0, 7, 7]), np.arange(SHAPE[1]) % 3 == 0]
+)
+@pytest.mark.parametrize("block", [1 << 20, 3])
+def test_where_windows_are_bound(sparse, whole, window, block, monkeypatch):
+    monkeypatch.setattr(sparselabels, "BLOCK", block)
+    for line in range(SHAPE[0]):
+        np.testing.assert_array_equal(sparse.bound(line, window), np.nonzero(whole[line, window] == BOUND))
+
+
+def test_a_list_of_bound_windows_needs_no_array_of_all_tfs(monkeypatch):
+    monkeypatch.setattr(sparselabels, "BLOCK", 1000)
+    n, tfs = 200_000, 100
+    labels = SparseLabels({BOUND: np.array([5, n * tfs - 1])}, np.ones((1, tfs), dtype=bool), n)
+    tracemalloc.start()
+    window, tf = labels.bound(0, slice(None))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert window.tolist() == [0, n - 1] and tf.tolist() == [5, tfs - 1] and peak < n * tfs / 5
 
 
 def test_labels_of_one_tf(sparse, whole):

@@ -338,20 +338,13 @@ def _count_bound(
     return dict(zip(tfs, train.tolist(), strict=True))
 
 
-def _bound_in(
-    parts: Sequence[int], labels: SparseLabels, split: np.ndarray, block: int = 1_000_000
-) -> np.ndarray:
-    """Bound windows of each TF in some splits, over all lines: int64 (parts, TFs).
-
-    The labels are read once, with ``block`` windows in memory at a time.
-    """
+def _bound_in(parts: Sequence[int], labels: SparseLabels, split: np.ndarray) -> np.ndarray:
+    """Bound windows of each TF in some splits, over all lines: int64 (parts, TFs)."""
     total = np.zeros((len(parts), labels.shape[2]), dtype=np.int64)
-    for row in range(labels.shape[0]):
-        for begin in range(0, labels.shape[1], block):
-            rows = slice(begin, begin + block)
-            bound, here = labels[row, rows] == BOUND, split[row, rows]
-            for number, part in enumerate(parts):
-                total[number] += bound[here == part].sum(axis=0)
+    for line, here in enumerate(split):
+        window, tf = labels.bound(line, slice(None))
+        for number, part in enumerate(parts):
+            total[number] += np.bincount(tf[here[window] == part], minlength=labels.shape[2])
     return total
 
 

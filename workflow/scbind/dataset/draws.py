@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scbind.dataset.codes import BOUND
 from scbind.dataset.trainingset import TrainingSet
 
 LIKELY = 0.75  # at most this fraction of the drawn windows is bound or open, unless there are too few others
@@ -25,8 +24,8 @@ def draw_windows(
     over its probability (Horvitz and Thompson 1952), so prevalence, AUPRC and losses estimate those of all pairs.
 
     ``lines`` are the lines to draw from, by default all. Returns int64 lines and windows (n,), sorted by line and
-    window, and float64 weights (n,), all 1 if every pair fits. Memory: about 60 bytes per pair of the split, 12 per
-    bound TF of a pair, and the labels of one line.
+    window, and float64 weights (n,), all 1 if every pair fits. Memory: about 60 bytes per pair of the split, and 12 per
+    bound TF of a pair.
     """
     lines = range(len(data.lines)) if lines is None else lines
     windows = [np.flatnonzero(np.asarray(data.splits[line]) == split) for line in lines]
@@ -46,7 +45,7 @@ def _chances(data: TrainingSet, lines: Sequence[int], windows: list[np.ndarray],
     """Chance of each pair to be drawn, float64 (pairs,); they add up to ``limit``."""
     pairs, tfs, likely, begin = [], [], [], 0
     for line, window in zip(lines, windows, strict=True):
-        pair, tf = np.nonzero(data.labels[line, window] == BOUND)
+        pair, tf = data.labels.bound(line, window)
         pairs.append(pair + begin)
         tfs.append(tf.astype(np.int32))
         likely.append(np.asarray(data.is_open[line, window]))

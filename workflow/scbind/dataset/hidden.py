@@ -82,3 +82,9 @@ class _Columns:
     def __getitem__(self, rows) -> np.ndarray:
         """Labels of some windows: int8 (windows, TFs)."""
         return self.labels[rows][..., self.columns]
+
+    def bound(self, line: int, window) -> tuple[np.ndarray, np.ndarray]:
+        """Where some windows of a line are bound; see :meth:`SparseLabels.bound`."""
+        row, tf = self.labels.bound(line, window)
+        kept = np.isin(tf, self.columns)
+        return row[kept], np.searchsorted(self.columns, tf[kept])

@@ -9,6 +9,7 @@ import numpy as np
 from scbind.core.files import map_npy
 from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED, UNBOUND
 
+BLOCK = 1 << 20  # windows read at a time
 FILES = {AMBIGUOUS: "ambiguous.npy", BOUND: "bound.npy"}
 
 
@@ -60,20 +61,41 @@ class SparseLabels:
     def __getitem__(self, key) -> np.ndarray:
         """Labels of some windows, as of an array."""
         line, window, *tf = key if isinstance(key, tuple) else (key, slice(None))
-        if isinstance(window, slice):
-            window = np.arange(*window.indices(self.shape[1]))
-        elif np.asarray(window).dtype == bool:
-            window = np.flatnonzero(window)
-        line, window = np.broadcast_arrays(line, window)
+        line, window = np.broadcast_arrays(line, self._numbers(window))
         labels = self.without[line]
-        begin = np.ravel_multi_index((line, window, np.zeros_like(window)), self.shape)
-        for code, places in self.places.items():
-            first, last = np.searchsorted(places, [begin, begin + self.shape[2]])
-            count = last - first
-            row = np.repeat(np.arange(len(begin)), count)
-            listed = np.arange(len(row)) + np.repeat(first - np.cumsum(count) + count, count)
-            labels[row, places[listed] - begin[row]] = code
+        for code in self.places:
+            row, column = self._find(code, line, window)
+            labels[row, column] = code
         return labels[:, tf[0]] if tf else labels
+
+    def bound(self, line: int, window) -> tuple[np.ndarray, np.ndarray]:
+        """Where some windows of a line are bound: numbers in ``window`` and TFs, int64 (n,), sorted by both.
+
+        Reads ``BLOCK`` windows at a time, so that it needs little more memory than its results.
+        """
+        window, found = self._numbers(window), []
+        for begin in range(0, len(window), BLOCK):
+            row, tf = self._find(BOUND, line, window[begin : begin + BLOCK])
+            found.append((row + begin, tf))
+        none = np.empty(0, dtype=np.int64)
+        return tuple(map(np.concatenate, zip((none, none), *found, strict=True)))
+
+    def _numbers(self, window) -> np.ndarray:
+        """The numbers of the windows that an index selects: int (n,)."""
+        if isinstance(window, slice):
+            return np.arange(*window.indices(self.shape[1]))
+        window = np.asarray(window)
+        return np.flatnonzero(window) if window.dtype == bool else window
+
+    def _find(self, code: int, line, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where pairs of line and window have a code: numbers of the pairs and TFs, int64 (n,), sorted by both."""
+        places, n_tfs = self.places[code], self.shape[2]
+        begin = (np.asarray(line, dtype=np.int64) * self.shape[1] + window) * n_tfs
+        first, last = np.searchsorted(places, [begin, begin + n_tfs])
+        count = last - first
+        pair = np.repeat(np.arange(len(begin)), count)
+        listed = np.arange(len(pair)) + np.repeat(first - np.cumsum(count) + count, count)
+        return pair, places[listed] - begin[pair]
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         """All labels as an array; only for small datasets."""

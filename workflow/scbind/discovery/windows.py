@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scbind.dataset.codes import BOUND, UNBOUND
+from scbind.dataset.codes import UNBOUND
 from scbind.dataset.splits import TRAIN, VALID
 from scbind.dataset.trainingset import TrainingSet
 
@@ -16,7 +16,6 @@ LEAST_UNBOUND = 600  # they show the frequency of words, so a TF with few bound 
 STRATA = 5  # of openness, and of GC
 FOLDS, STRETCH = 3, 10_000  # number of folds, and bp that stay in one
 CANDIDATES = 50_000  # windows of a line and split among which the unbound ones are chosen
-BLOCK = 1 << 18  # windows whose labels are read at once
 
 
 class Sequences(NamedTuple):
@@ -72,16 +71,12 @@ def gather_windows(data: TrainingSet, seed: int) -> list[Labelled]:
     for split in (TRAIN, VALID):
         for line in range(len(data.lines)):
             window = np.flatnonzero(np.asarray(data.splits[line]) == split)
-            bound: list[list[np.ndarray]] = [[] for _ in data.tfs]
-            for begin in range(0, len(window), BLOCK):
-                block = window[begin : begin + BLOCK]
-                row, tf = np.nonzero(data.labels[line, block] == BOUND)
-                for number in np.unique(tf):
-                    bound[number].append(block[row[tf == number]])
+            row, column = data.labels.bound(line, window)
+            order = np.argsort(column, kind="stable")
+            ends = np.cumsum(np.bincount(column, minlength=len(data.tfs)))
+            bound = np.split(window[row[order]], ends[:-1])
             sample = _sample(window, CANDIDATES, np.random.default_rng([seed, split, line]))
-            none = np.empty(0, dtype=np.int64)
-            joined = [np.concatenate(parts) if parts else none for parts in bound]
-            summits = [_summits(data, each, data.summits(line, tf)) for tf, each in enumerate(joined)]
+            summits = [_summits(data, each, data.summits(line, tf)) for tf, each in enumerate(bound)]
             found.append(Labelled(split, line, summits, sample, data.labels[line, sample]))
     return found
 

@@ -14,7 +14,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from scbind.core.runlog import say
-from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.splits import TRAIN, VALID
 from scbind.dataset.trainingset import TrainingSet
@@ -86,9 +85,9 @@ class Pools:
         for begin in range(0, n, block):
             rows = slice(begin, begin + block)
             train = np.asarray(data.splits[:, rows]) == TRAIN
-            bound = np.stack(
-                [(data.labels[line, rows] == BOUND).any(axis=1) for line in range(len(data.lines))]
-            )
+            bound = np.zeros_like(train)
+            for line in range(len(data.lines)):
+                bound[line, data.labels.bound(line, rows)[0]] = True
             # labels of validation and test windows must not influence training
             tempting = np.asarray(data.is_open[:, rows]) | (bound & train).any(axis=0)
             for part, chosen in zip(
